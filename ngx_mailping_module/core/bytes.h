@@ -1,0 +1,86 @@
+
+/*
+ * Copyright (C) MailPing
+ */
+
+
+#ifndef MAILPING_BYTES_H
+#define MAILPING_BYTES_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+
+/* the return codes of core, with nginx's values */
+
+#define MAILPING_OK         0
+#define MAILPING_ERROR     -1
+#define MAILPING_AGAIN     -2
+#define MAILPING_DECLINED  -5
+
+
+/* a counted string; the bytes belong to whoever the function says */
+
+typedef struct {
+    size_t          len;
+    const uint8_t  *data;
+} mailping_str_t;
+
+
+#define mailping_string(s)  { sizeof(s) - 1, (const uint8_t *) s }
+#define mailping_null_string  { 0, NULL }
+
+
+/*
+ * Numbers in our files are little-endian and are encoded byte by byte, so
+ * that alignment and the machine's order never matter.
+ */
+
+static inline void
+mailping_put16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t) v;
+    p[1] = (uint8_t) (v >> 8);
+}
+
+
+static inline void
+mailping_put32(uint8_t *p, uint32_t v)
+{
+    mailping_put16(p, (uint16_t) v);
+    mailping_put16(p + 2, (uint16_t) (v >> 16));
+}
+
+
+static inline void
+mailping_put64(uint8_t *p, uint64_t v)
+{
+    mailping_put32(p, (uint32_t) v);
+    mailping_put32(p + 4, (uint32_t) (v >> 32));
+}
+
+
+static inline uint16_t
+mailping_get16(const uint8_t *p)
+{
+    return (uint16_t) (p[0] | p[1] << 8);
+}
+
+
+static inline uint32_t
+mailping_get32(const uint8_t *p)
+{
+    return mailping_get16(p) | (uint32_t) mailping_get16(p + 2) << 16;
+}
+
+
+static inline uint64_t
+mailping_get64(const uint8_t *p)
+{
+    return mailping_get32(p) | (uint64_t) mailping_get32(p + 4) << 32;
+}
+
+
+#endif /* MAILPING_BYTES_H */
