@@ -1,0 +1,458 @@
+
+/*
+ * Copyright (C) MailPing
+ */
+
+
+#include <stdlib.h>
+
+#include "patterns.h"
+
+
+/*
+ * Anchors are symbols of their own: the automaton reads BEGIN, the text, END.
+ * So ^"x" is the string BEGIN x, and no position has to be compared.
+ */
+
+#define MAILPING_SYMBOL_OTHER  0       /* bytes that are in no pattern */
+#define MAILPING_SYMBOL_BEGIN  1
+#define MAILPING_SYMBOL_END    2
+#define MAILPING_SYMBOLS       3
+
+/* in the table: the state has output; the rest is the offset of its row */
+
+#define MAILPING_STATE_OUTPUT  0x80000000
+
+
+typedef struct {
+    size_t                    offset;  /* in text */
+    uint64_t                  rank;
+    uint32_t                  len;
+    uint32_t                  id;
+    uint32_t                  next;    /* of the same state, + 1 */
+    unsigned                  anchors;
+} mailping_pattern_t;
+
+
+typedef struct {
+    uint32_t                  fail;    /* longest proper suffix */
+    uint32_t                  link;    /* longest such suffix with output */
+    uint32_t                  output;  /* first pattern + 1 */
+} mailping_state_t;
+
+
+typedef struct {
+    uint64_t                  rank;
+    uint32_t                  id;
+} mailping_best_t;
+
+
+struct mailping_patterns_s {
+    mailping_pattern_t       *pattern;
+    size_t                    npatterns;
+    size_t                    cpatterns;
+
+    uint8_t                  *text;
+    size_t                    len;
+    size_t                    size;
+
+    uint32_t                 *table;
+    mailping_state_t         *state;
+    uint32_t                  nstates;
+    uint32_t                  cstates;
+    uint32_t                  nsymbols;
+
+    uint16_t                  symbol[256];
+};
+
+
+static int mailping_patterns_state(mailping_patterns_t *p, uint32_t *s);
+static int mailping_patterns_step(mailping_patterns_t *p, uint32_t *s,
+    uint32_t symbol);
+static int mailping_patterns_insert(mailping_patterns_t *p, uint32_t n);
+static int mailping_patterns_link(mailping_patterns_t *p);
+static void mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
+    uint64_t *bits, mailping_best_t *best);
+
+
+mailping_patterns_t *
+mailping_patterns_create(void)
+{
+    return calloc(1, sizeof(mailping_patterns_t));
+}
+
+
+void
+mailping_patterns_destroy(mailping_patterns_t *p)
+{
+    if (p == NULL) {
+        return;
+    }
+
+    free(p->pattern);
+    free(p->text);
+    free(p->table);
+    free(p->state);
+    free(p);
+}
+
+
+int
+mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
+    unsigned anchors, uint32_t id, uint64_t rank)
+{
+    void                *grown;
+    size_t               size;
+    mailping_pattern_t  *pattern;
+
+    if (text.len > MAILPING_PATTERN_MAX) {
+        return MAILPING_DECLINED;
+    }
+
+    if (text.len == 0
+        && anchors != (MAILPING_PATTERN_BEGIN|MAILPING_PATTERN_END))
+    {
+        return MAILPING_DECLINED;
+    }
+
+    if (p->npatterns == p->cpatterns) {
+        size = p->cpatterns ? p->cpatterns * 2 : 64;
+
+        if (size >= UINT32_MAX) {
+            return MAILPING_ERROR;
+        }
+
+        grown = realloc(p->pattern, size * sizeof(mailping_pattern_t));
+        if (grown == NULL) {
+            return MAILPING_ERROR;
+        }
+
+        p->pattern = grown;
+        p->cpatterns = size;
+    }
+
+    if (p->size - p->len < text.len) {
+        size = p->size * 2 + MAILPING_PATTERN_MAX;
+
+        grown = realloc(p->text, size);
+        if (grown == NULL) {
+            return MAILPING_ERROR;
+        }
+
+        p->text = grown;
+        p->size = size;
+    }
+
+    pattern = &p->pattern[p->npatterns++];
+
+    pattern->offset = p->len;
+    pattern->rank = rank;
+    pattern->len = (uint32_t) text.len;
+    pattern->id = id;
+    pattern->next = 0;
+    pattern->anchors = anchors;
+
+    if (text.len != 0) {
+        memcpy(p->text + p->len, text.data, text.len);
+        p->len += text.len;
+    }
+
+    return MAILPING_OK;
+}
+
+
+int
+mailping_patterns_compile(mailping_patterns_t *p)
+{
+    int       rc;
+    size_t    i;
+    uint8_t   c;
+    uint32_t  s;
+
+    p->nsymbols = MAILPING_SYMBOLS;
+
+    for (i = 0; i < p->len; i++) {
+        c = p->text[i];
+
+        if (c >= 'A' && c <= 'Z') {
+            c = p->text[i] = (uint8_t) (c | 0x20);
+        }
+
+        if (p->symbol[c] == MAILPING_SYMBOL_OTHER) {
+            p->symbol[c] = (uint16_t) p->nsymbols++;
+        }
+    }
+
+    for (i = 'A'; i <= 'Z'; i++) {
+        p->symbol[i] = p->symbol[i | 0x20];
+    }
+
+    /* the root, and the state after BEGIN, where every text starts */
+
+    rc = mailping_patterns_state(p, &s);
+    if (rc != MAILPING_OK) {
+        return rc;
+    }
+
+    rc = mailping_patterns_step(p, &s, MAILPING_SYMBOL_BEGIN);
+    if (rc != MAILPING_OK) {
+        return rc;
+    }
+
+    for (i = 0; i < p->npatterns; i++) {
+        rc = mailping_patterns_insert(p, (uint32_t) i);
+        if (rc != MAILPING_OK) {
+            return rc;
+        }
+    }
+
+    return mailping_patterns_link(p);
+}
+
+
+static int
+mailping_patterns_state(mailping_patterns_t *p, uint32_t *s)
+{
+    void    *grown;
+    size_t   n, rows;
+
+    if (p->nstates == p->cstates) {
+        rows = MAILPING_PATTERNS_TABLE_MAX / p->nsymbols;
+
+        if (p->nstates >= rows) {
+            return MAILPING_DECLINED;
+        }
+
+        n = p->cstates ? (size_t) p->cstates * 2 : 256;
+        n = n < rows ? n : rows;
+
+        grown = realloc(p->table, n * p->nsymbols * sizeof(uint32_t));
+        if (grown == NULL) {
+            return MAILPING_ERROR;
+        }
+
+        p->table = grown;
+
+        grown = realloc(p->state, n * sizeof(mailping_state_t));
+        if (grown == NULL) {
+            return MAILPING_ERROR;
+        }
+
+        p->state = grown;
+        p->cstates = (uint32_t) n;
+    }
+
+    *s = p->nstates++;
+
+    memset(&p->table[(size_t) *s * p->nsymbols], 0,
+           p->nsymbols * sizeof(uint32_t));
+    memset(&p->state[*s], 0, sizeof(mailping_state_t));
+
+    return MAILPING_OK;
+}
+
+
+static int
+mailping_patterns_step(mailping_patterns_t *p, uint32_t *s, uint32_t symbol)
+{
+    int       rc;
+    size_t    at;
+    uint32_t  next;
+
+    at = (size_t) *s * p->nsymbols + symbol;
+
+    if (p->table[at] == 0) {
+        rc = mailping_patterns_state(p, &next);
+        if (rc != MAILPING_OK) {
+            return rc;
+        }
+
+        p->table[at] = next;
+    }
+
+    *s = p->table[at];
+
+    return MAILPING_OK;
+}
+
+
+static int
+mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
+{
+    int                  rc;
+    uint32_t             i, s;
+    const uint8_t       *text;
+    mailping_pattern_t  *pattern;
+
+    pattern = &p->pattern[n];
+    text = p->text + pattern->offset;
+    s = 0;
+
+    if (pattern->anchors & MAILPING_PATTERN_BEGIN) {
+        rc = mailping_patterns_step(p, &s, MAILPING_SYMBOL_BEGIN);
+        if (rc != MAILPING_OK) {
+            return rc;
+        }
+    }
+
+    for (i = 0; i < pattern->len; i++) {
+        rc = mailping_patterns_step(p, &s, p->symbol[text[i]]);
+        if (rc != MAILPING_OK) {
+            return rc;
+        }
+    }
+
+    if (pattern->anchors & MAILPING_PATTERN_END) {
+        rc = mailping_patterns_step(p, &s, MAILPING_SYMBOL_END);
+        if (rc != MAILPING_OK) {
+            return rc;
+        }
+    }
+
+    pattern->next = p->state[s].output;
+    p->state[s].output = n + 1;
+
+    return MAILPING_OK;
+}
+
+
+/*
+ * Completes the trie to an automaton in breadth-first order: a state's missing
+ * steps are those of its longest suffix, which is shorter and so complete.
+ */
+
+static int
+mailping_patterns_link(mailping_patterns_t *p)
+{
+    size_t             i, n;
+    uint32_t           c, s, t, fail, *row, *from, *queue, head, tail;
+    mailping_state_t  *state;
+
+    queue = malloc(p->nstates * sizeof(uint32_t));
+    if (queue == NULL) {
+        return MAILPING_ERROR;
+    }
+
+    head = 0;
+    tail = 0;
+    queue[tail++] = 0;
+
+    while (head < tail) {
+        s = queue[head++];
+        row = &p->table[(size_t) s * p->nsymbols];
+        fail = p->state[s].fail;
+        from = &p->table[(size_t) fail * p->nsymbols];
+
+        for (c = 0; c < p->nsymbols; c++) {
+            t = row[c];
+
+            if (t == 0) {
+                row[c] = from[c];
+                continue;
+            }
+
+            state = &p->state[t];
+
+            state->fail = s == 0 ? 0 : from[c];
+            state->link = p->state[state->fail].output != 0
+                          ? state->fail : p->state[state->fail].link;
+
+            queue[tail++] = t;
+        }
+    }
+
+    free(queue);
+
+    n = (size_t) p->nstates * p->nsymbols;
+
+    for (i = 0; i < n; i++) {
+        s = p->table[i];
+        p->table[i] = s * p->nsymbols;
+
+        if (p->state[s].output != 0 || p->state[s].link != 0) {
+            p->table[i] |= MAILPING_STATE_OUTPUT;
+        }
+    }
+
+    return MAILPING_OK;
+}
+
+
+uint32_t
+mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
+    uint64_t *bits)
+{
+    size_t           i, n;
+    uint32_t         s;
+    mailping_best_t  best;
+
+    best.rank = UINT64_MAX;
+    best.id = MAILPING_PATTERN_NONE;
+
+    n = text.len < MAILPING_PATTERN_TEXT ? text.len : MAILPING_PATTERN_TEXT;
+    s = p->table[MAILPING_SYMBOL_BEGIN];
+
+    for (i = 0; i < n; i++) {
+        s = p->table[s + p->symbol[text.data[i]]];
+
+        if (s & MAILPING_STATE_OUTPUT) {
+            s &= ~MAILPING_STATE_OUTPUT;
+            mailping_patterns_output(p, s, bits, &best);
+        }
+    }
+
+    if (n < text.len) {
+
+        /*
+         * The end alone decides about what follows the gap: no pattern is
+         * longer than the part that is read again, and none with both anchors
+         * can match.
+         */
+
+        s = 0;
+
+        for (i = text.len - MAILPING_PATTERN_MAX; i < text.len; i++) {
+            s = p->table[s + p->symbol[text.data[i]]] & ~MAILPING_STATE_OUTPUT;
+        }
+    }
+
+    s = p->table[s + MAILPING_SYMBOL_END];
+
+    if (s & MAILPING_STATE_OUTPUT) {
+        s &= ~MAILPING_STATE_OUTPUT;
+        mailping_patterns_output(p, s, bits, &best);
+    }
+
+    return best.id;
+}
+
+
+static void
+mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
+    uint64_t *bits, mailping_best_t *best)
+{
+    uint32_t                   n;
+    const mailping_state_t    *state;
+    const mailping_pattern_t  *pattern;
+
+    state = &p->state[s / p->nsymbols];
+
+    for ( ;; ) {
+        for (n = state->output; n != 0; n = pattern->next) {
+            pattern = &p->pattern[n - 1];
+
+            bits[pattern->id / 64] |= (uint64_t) 1 << pattern->id % 64;
+
+            if (pattern->rank < best->rank) {
+                best->rank = pattern->rank;
+                best->id = pattern->id;
+            }
+        }
+
+        if (state->link == 0) {
+            return;
+        }
+
+        state = &p->state[state->link];
+    }
+}
