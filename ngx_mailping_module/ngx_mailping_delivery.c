@@ -1,0 +1,1097 @@
+
+/*
+ * Copyright (C) MailPing
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_mailping.h"
+#include "ngx_mailping_connection.h"
+
+
+/*
+ * One producer and one connection per worker.  The producer decides what is
+ * said to Redis and when; this file gives it a socket, a clock, rings, and a
+ * voice in the log.
+ *
+ *     IDLE --open--> CONNECTING --connected--> HANDSHAKE --> READY
+ *       ^                |                         |           |
+ *       |                +-------- WAITING <-------+-----------+
+ *       |                            | back-off                |
+ *       +---- nginx closes idle connections at its exit -------+
+ *
+ * IDLE is left when there are records, all other states by themselves.
+ */
+
+
+#define NGX_MAILPING_DELIVERY_BACKOFF_MIN  100
+#define NGX_MAILPING_DELIVERY_BACKOFF_MAX  5000
+
+/* a connection that lived for so long is remade at once when it breaks */
+
+#define NGX_MAILPING_DELIVERY_STABLE       1000
+
+/* an exiting worker waits no longer for one reply */
+
+#define NGX_MAILPING_DELIVERY_EXIT         2000
+
+#define NGX_MAILPING_DELIVERY_PING         15000
+#define NGX_MAILPING_DELIVERY_TEXT         256
+
+
+typedef enum {
+    NGX_MAILPING_DELIVERY_IDLE = 0,
+    NGX_MAILPING_DELIVERY_WAITING,
+    NGX_MAILPING_DELIVERY_CONNECTING,
+    NGX_MAILPING_DELIVERY_HANDSHAKE,
+    NGX_MAILPING_DELIVERY_READY
+} ngx_mailping_delivery_state_e;
+
+
+typedef struct {
+    ngx_queue_t                       queue;
+    mailping_ring_t                  *ring;
+    ngx_uint_t                        n;
+    mailping_source_t                 sources[];
+} ngx_mailping_delivered_t;
+
+
+struct ngx_mailping_delivery_s {
+    ngx_mailping_worker_t            *worker;
+    ngx_mailping_redis_conf_t        *conf;
+    ngx_log_t                        *log;
+    mailping_producer_t              *producer;
+    mailping_producer_conf_t          producer_conf;
+    ngx_queue_t                       rings;
+
+    ngx_mailping_delivery_state_e     state;
+    ngx_uint_t                        trouble;    /* classes logged, bits */
+    ngx_uint_t                        server;     /* the one in turn */
+    ngx_msec_t                        backoff;
+    ngx_msec_t                        connected;
+    ngx_msec_t                        replied;    /* or sent, when later */
+    uint64_t                          since;      /* of the state, Unix ms */
+    ngx_uint_t                        attempts;   /* since it was ready */
+    unsigned                          refused:1;  /* though the handshake
+                                                     was done */
+    unsigned                          auth:1;     /* read the password again */
+    unsigned                          unreadable:1;
+
+    ngx_event_t                       work;       /* posted, or the rhythm */
+    ngx_event_t                       reconnect;
+    ngx_event_t                       reply;
+    ngx_event_t                       ping;
+    ngx_connection_t                  dummy;      /* the events' data */
+
+    uint64_t                          error_time; /* Unix ms, 0 = none */
+    u_char                            error[NGX_MAILPING_DELIVERY_TEXT];
+    u_char                            version[32];
+    u_char                            password[NGX_MAILPING_PASSWORD_MAX];
+
+    ngx_mailping_connection_t         connection;
+};
+
+
+static void ngx_mailping_delivery_event(ngx_mailping_delivery_t *d,
+    ngx_event_t *ev, ngx_event_handler_pt handler);
+static void ngx_mailping_delivery_state(ngx_mailping_delivery_t *d,
+    ngx_mailping_delivery_state_e state);
+static uint64_t ngx_mailping_delivery_time(void);
+static uint64_t ngx_mailping_delivery_backlog(ngx_mailping_delivery_t *d);
+
+static void ngx_mailping_delivery_open(ngx_event_t *ev);
+static void ngx_mailping_delivery_connected(void *data);
+static void ngx_mailping_delivery_received(void *data, u_char *p, size_t n);
+static void ngx_mailping_delivery_writable(void *data);
+static void ngx_mailping_delivery_closed(void *data, ngx_err_t err,
+    const char *text);
+static void ngx_mailping_delivery_retry(ngx_mailping_delivery_t *d,
+    ngx_uint_t slow);
+
+static void ngx_mailping_delivery_work(ngx_event_t *ev);
+static void ngx_mailping_delivery_run(ngx_mailping_delivery_t *d);
+static void ngx_mailping_delivery_expect(ngx_mailping_delivery_t *d);
+static void ngx_mailping_delivery_overdue(ngx_event_t *ev);
+static void ngx_mailping_delivery_ping(ngx_event_t *ev);
+
+static void ngx_mailping_delivery_report(void *data,
+    mailping_producer_event_e what, mailping_source_t *source, uint64_t n,
+    const char *text);
+static void ngx_mailping_delivery_trouble(ngx_mailping_delivery_t *d,
+    mailping_redis_error_e class, ngx_err_t err, const char *what,
+    const char *text);
+static void ngx_mailping_delivery_works(ngx_mailping_delivery_t *d);
+static void ngx_mailping_delivery_failed(ngx_mailping_delivery_t *d);
+static void ngx_mailping_delivery_password(ngx_mailping_delivery_t *d);
+
+
+static const char  *ngx_mailping_delivery_states[] = {
+    "idle", "waiting", "connecting", "handshake", "ready"
+};
+
+
+ngx_int_t
+ngx_mailping_delivery_init_module(ngx_cycle_t *cycle,
+    ngx_mailping_main_conf_t *mmcf)
+{
+    u_char                 *p;
+    ngx_url_t               u;
+    ngx_uint_t              i, n, k;
+    ngx_mailping_server_t  *server, name;
+
+    if (mmcf->redis == NULL
+        || (mmcf->resolver && mmcf->resolver->connections.nelts))
+    {
+        return NGX_OK;
+    }
+
+    /* without a resolver names are resolved once, as nginx does elsewhere */
+
+    n = mmcf->redis->servers.nelts;
+
+    for (i = 0; i < n; i++) {
+
+        server = mmcf->redis->servers.elts;
+        server += i;
+
+        if (server->addr.sockaddr) {
+            continue;
+        }
+
+        ngx_memzero(&u, sizeof(ngx_url_t));
+
+        p = ngx_pnalloc(cycle->pool, server->host.len + sizeof(":65535"));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        u.url.data = p;
+        u.url.len = ngx_sprintf(p, "%V:%ui%Z", &server->host,
+                                (ngx_uint_t) server->port)
+                    - p - 1;
+
+        if (ngx_parse_url(cycle->pool, &u) != NGX_OK) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "%s in \"server\" \"%V\" of \"mailping_redis\", "
+                          "and no \"resolver\" is defined",
+                          u.err ? u.err : "invalid name", &server->name);
+            return NGX_ERROR;
+        }
+
+        server->addr = u.addrs[0];
+        name = *server;
+
+        /* the other addresses of the name are tried in turn as well */
+
+        for (k = 1; k < u.naddrs; k++) {
+
+            server = ngx_array_push(&mmcf->redis->servers);
+            if (server == NULL) {
+                return NGX_ERROR;
+            }
+
+            *server = name;
+            server->addr = u.addrs[k];
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_mailping_delivery_t *
+ngx_mailping_delivery_start(ngx_cycle_t *cycle, ngx_mailping_worker_t *worker)
+{
+    ngx_mailping_delivery_t    *d;
+    ngx_mailping_connection_t  *mc;
+
+    d = ngx_pcalloc(cycle->pool, sizeof(ngx_mailping_delivery_t));
+    if (d == NULL) {
+        return NULL;
+    }
+
+    d->worker = worker;
+    d->conf = worker->conf->redis;
+    d->log = worker->log;
+    d->producer_conf = d->conf->producer;
+    d->dummy.fd = (ngx_socket_t) -1;
+    d->dummy.data = d;
+
+    ngx_queue_init(&d->rings);
+
+    d->producer = mailping_producer_create(&d->producer_conf,
+                                           ngx_mailping_delivery_report, d);
+    if (d->producer == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, d->log, 0,
+                      "mailping has no memory to deliver with");
+        return NULL;
+    }
+
+    mc = &d->connection;
+
+    mc->conf = worker->conf;
+    mc->data = d;
+    mc->connected = ngx_mailping_delivery_connected;
+    mc->received = ngx_mailping_delivery_received;
+    mc->writable = ngx_mailping_delivery_writable;
+    mc->closed = ngx_mailping_delivery_closed;
+
+    ngx_mailping_connection_init(mc, d->log);
+
+    ngx_mailping_delivery_event(d, &d->work, ngx_mailping_delivery_work);
+    ngx_mailping_delivery_event(d, &d->reconnect, ngx_mailping_delivery_open);
+    ngx_mailping_delivery_event(d, &d->reply, ngx_mailping_delivery_overdue);
+    ngx_mailping_delivery_event(d, &d->ping, ngx_mailping_delivery_ping);
+
+    ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_WAITING);
+    ngx_add_timer(&d->reconnect, 1);
+
+    return d;
+}
+
+
+static void
+ngx_mailping_delivery_event(ngx_mailping_delivery_t *d, ngx_event_t *ev,
+    ngx_event_handler_pt handler)
+{
+    ev->handler = handler;
+    ev->data = &d->dummy;
+    ev->log = &d->connection.log;
+    ev->cancelable = 1;
+}
+
+
+static void
+ngx_mailping_delivery_state(ngx_mailping_delivery_t *d,
+    ngx_mailping_delivery_state_e state)
+{
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, d->log, 0,
+                   "mailping delivery %s -> %s",
+                   ngx_mailping_delivery_states[d->state],
+                   ngx_mailping_delivery_states[state]);
+
+    d->state = state;
+    d->since = ngx_mailping_delivery_time();
+}
+
+
+static uint64_t
+ngx_mailping_delivery_time(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}
+
+
+static uint64_t
+ngx_mailping_delivery_backlog(ngx_mailping_delivery_t *d)
+{
+    uint64_t                   n;
+    ngx_queue_t               *q;
+    ngx_mailping_delivered_t  *dr;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&d->rings);
+         q != ngx_queue_sentinel(&d->rings);
+         q = ngx_queue_next(q))
+    {
+        dr = ngx_queue_data(q, ngx_mailping_delivered_t, queue);
+        n += mailping_ring_undelivered(dr->ring);
+    }
+
+    return n;
+}
+
+
+void
+ngx_mailping_delivery_stop(ngx_mailping_delivery_t *d)
+{
+    ngx_queue_t               *q;
+    ngx_mailping_delivered_t  *dr;
+
+    /* nothing comes to this delivery any more */
+
+    d->worker->delivery = NULL;
+
+    ngx_mailping_connection_close(&d->connection);
+    mailping_producer_lost(d->producer);
+
+    if (d->work.posted) {
+        ngx_delete_posted_event(&d->work);
+    }
+
+    if (d->work.timer_set) {
+        ngx_del_timer(&d->work);
+    }
+
+    if (d->reconnect.timer_set) {
+        ngx_del_timer(&d->reconnect);
+    }
+
+    if (d->reply.timer_set) {
+        ngx_del_timer(&d->reply);
+    }
+
+    if (d->ping.timer_set) {
+        ngx_del_timer(&d->ping);
+    }
+
+    mailping_producer_destroy(d->producer);
+
+    while (!ngx_queue_empty(&d->rings)) {
+        q = ngx_queue_head(&d->rings);
+        dr = ngx_queue_data(q, ngx_mailping_delivered_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_free(dr);
+    }
+}
+
+
+ngx_int_t
+ngx_mailping_delivery_attach(ngx_mailping_delivery_t *d, mailping_ring_t *ring)
+{
+    ngx_uint_t                 i, n;
+    ngx_mailping_delivered_t  *dr;
+
+    n = ring->params.partitions;
+
+    dr = ngx_calloc(sizeof(ngx_mailping_delivered_t)
+                    + n * sizeof(mailping_source_t), d->log);
+    if (dr == NULL) {
+        return NGX_ERROR;
+    }
+
+    dr->ring = ring;
+    dr->n = n;
+
+    for (i = 0; i < n; i++) {
+        mailping_producer_attach(d->producer, &dr->sources[i], ring, i);
+    }
+
+    ngx_queue_insert_tail(&d->rings, &dr->queue);
+
+    ngx_mailping_delivery_notify(d);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_mailping_delivery_detach(ngx_mailping_delivery_t *d, mailping_ring_t *ring)
+{
+    ngx_uint_t                 i;
+    ngx_queue_t               *q;
+    ngx_mailping_delivered_t  *dr;
+
+    for (q = ngx_queue_head(&d->rings);
+         q != ngx_queue_sentinel(&d->rings);
+         q = ngx_queue_next(q))
+    {
+        dr = ngx_queue_data(q, ngx_mailping_delivered_t, queue);
+
+        if (dr->ring != ring) {
+            continue;
+        }
+
+        /* what is detached already stays so, the rest follows later */
+
+        for (i = dr->n; i > 0; i--) {
+
+            if (mailping_producer_detach(d->producer, &dr->sources[i - 1])
+                == MAILPING_AGAIN)
+            {
+                return NGX_AGAIN;
+            }
+
+            dr->n--;
+        }
+
+        ngx_queue_remove(q);
+        ngx_free(dr);
+
+        return NGX_OK;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mailping_delivery_notify(ngx_mailping_delivery_t *d)
+{
+    /* one look at the rings for all records of this turn */
+
+    if (!d->work.posted) {
+        ngx_post_event(&d->work, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_mailping_delivery_open(ngx_event_t *ev)
+{
+    ngx_connection_t         *dummy;
+    ngx_mailping_server_t    *server;
+    ngx_mailping_delivery_t  *d;
+
+    dummy = ev->data;
+    d = dummy->data;
+
+    server = d->conf->servers.elts;
+    server += d->server % d->conf->servers.nelts;
+
+    if (d->auth) {
+        ngx_mailping_delivery_password(d);
+    }
+
+    d->attempts++;
+
+    ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_CONNECTING);
+
+    ngx_mailping_connection_open(&d->connection, server);
+}
+
+
+static void
+ngx_mailping_delivery_connected(void *data)
+{
+    ngx_mailping_delivery_t *d = data;
+
+    d->connected = ngx_current_msec;
+    d->replied = ngx_current_msec;
+
+    ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_HANDSHAKE);
+
+    mailping_producer_start(d->producer, ngx_current_msec);
+
+    ngx_mailping_delivery_run(d);
+}
+
+
+static void
+ngx_mailping_delivery_received(void *data, u_char *p, size_t n)
+{
+    ngx_mailping_delivery_t *d = data;
+
+    d->replied = ngx_current_msec;
+
+    if (d->reply.timer_set) {
+        ngx_del_timer(&d->reply);
+    }
+
+    if (mailping_producer_receive(d->producer, p, n, ngx_current_msec,
+                                  ngx_mailping_delivery_time())
+        != MAILPING_OK)
+    {
+        ngx_mailping_connection_close(&d->connection);
+        ngx_mailping_delivery_failed(d);
+        return;
+    }
+
+    ngx_mailping_delivery_run(d);
+}
+
+
+static void
+ngx_mailping_delivery_writable(void *data)
+{
+    ngx_mailping_delivery_t *d = data;
+
+    ngx_mailping_delivery_run(d);
+}
+
+
+static void
+ngx_mailping_delivery_closed(void *data, ngx_err_t err, const char *text)
+{
+    ngx_mailping_delivery_t *d = data;
+
+    if (text == NULL && !mailping_producer_busy(d->producer)) {
+
+        /* an idle connection, closed because the worker exits */
+
+        mailping_producer_lost(d->producer);
+
+        if (d->reply.timer_set) {
+            ngx_del_timer(&d->reply);
+        }
+
+        if (d->ping.timer_set) {
+            ngx_del_timer(&d->ping);
+        }
+
+        ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_IDLE);
+
+        return;
+    }
+
+    ngx_mailping_delivery_trouble(d, MAILPING_REDIS_OK, err,
+                                  d->state >= NGX_MAILPING_DELIVERY_HANDSHAKE
+                                  ? "mailping lost redis"
+                                  : "mailping cannot reach redis",
+                                  text ? text : "nginx closed the connection");
+
+    ngx_mailping_delivery_retry(d, 0);
+}
+
+
+/* Ends what depended on the connection, and waits for the next one. */
+
+static void
+ngx_mailping_delivery_retry(ngx_mailping_delivery_t *d, ngx_uint_t slow)
+{
+    ngx_msec_t  delay;
+
+    if (d->state >= NGX_MAILPING_DELIVERY_HANDSHAKE) {
+        ngx_mailping_count(NGX_MAILPING_DISCONNECTS, 1);
+    }
+
+    mailping_producer_lost(d->producer);
+
+    if (d->work.timer_set) {
+        ngx_del_timer(&d->work);
+    }
+
+    if (d->reply.timer_set) {
+        ngx_del_timer(&d->reply);
+    }
+
+    if (d->ping.timer_set) {
+        ngx_del_timer(&d->ping);
+    }
+
+    if (slow) {
+        d->backoff = NGX_MAILPING_DELIVERY_BACKOFF_MAX;
+
+    } else if (d->state == NGX_MAILPING_DELIVERY_READY
+               && ngx_current_msec - d->connected
+                  >= NGX_MAILPING_DELIVERY_STABLE)
+    {
+        d->backoff = 0;
+
+    } else if (d->backoff == 0) {
+        d->backoff = NGX_MAILPING_DELIVERY_BACKOFF_MIN;
+
+    } else {
+        d->backoff = ngx_min(d->backoff * 2,
+                             NGX_MAILPING_DELIVERY_BACKOFF_MAX);
+    }
+
+    /* workers that lost the same Redis do not come back in step */
+
+    delay = d->backoff / 2 + ngx_random() % (d->backoff / 2 + 1) + 1;
+
+    d->server++;
+
+    ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_WAITING);
+    ngx_add_timer(&d->reconnect, delay);
+}
+
+
+static void
+ngx_mailping_delivery_work(ngx_event_t *ev)
+{
+    ngx_connection_t         *dummy;
+    ngx_mailping_delivery_t  *d;
+
+    dummy = ev->data;
+    d = dummy->data;
+
+    switch (d->state) {
+
+    case NGX_MAILPING_DELIVERY_IDLE:
+
+        if (ngx_mailping_delivery_backlog(d)) {
+            ngx_mailping_delivery_open(&d->reconnect);
+        }
+
+        return;
+
+    case NGX_MAILPING_DELIVERY_READY:
+        ngx_mailping_delivery_run(d);
+        return;
+
+    default:
+        return;
+    }
+}
+
+
+/* Sends what there is to send, and sets the timers for what comes next. */
+
+static void
+ngx_mailping_delivery_run(ngx_mailping_delivery_t *d)
+{
+    int             wait;
+    ssize_t         n;
+    mailping_str_t  out;
+
+    for ( ;; ) {
+
+        out = mailping_producer_output(d->producer);
+
+        if (out.len == 0) {
+            wait = mailping_producer_work(d->producer, ngx_current_msec,
+                                          ngx_mailping_delivery_time());
+            if (wait != 0) {
+                break;
+            }
+
+            out = mailping_producer_output(d->producer);
+
+            if (out.len == 0) {
+                wait = -1;
+                break;
+            }
+        }
+
+        n = ngx_mailping_connection_send(&d->connection,
+                                         (u_char *) out.data, out.len);
+
+        if (n == NGX_ERROR) {
+            return;
+        }
+
+        if (n == NGX_AGAIN) {
+            wait = -1;
+            break;
+        }
+
+        d->replied = ngx_current_msec;
+
+        mailping_producer_sent(d->producer, n);
+    }
+
+    /* nginx would keep a timer that is to move by less than 300 ms */
+
+    if (d->work.timer_set) {
+        ngx_del_timer(&d->work);
+    }
+
+    if (wait > 0) {
+        ngx_add_timer(&d->work, (ngx_msec_t) wait);
+    }
+
+    ngx_mailping_delivery_expect(d);
+}
+
+
+/* Sets the timers of a reply that is due, or of a connection without work. */
+
+static void
+ngx_mailping_delivery_expect(ngx_mailping_delivery_t *d)
+{
+    ngx_uint_t  busy;
+
+    busy = mailping_producer_busy(d->producer)
+           || mailping_producer_output(d->producer).len != 0;
+
+    ngx_mailping_connection_idle(&d->connection,
+                                 !busy && !d->work.timer_set);
+
+    if (!busy) {
+
+        if (d->reply.timer_set) {
+            ngx_del_timer(&d->reply);
+        }
+
+        if (!d->ping.timer_set) {
+            ngx_add_timer(&d->ping, NGX_MAILPING_DELIVERY_PING
+                                    + ngx_random()
+                                      % NGX_MAILPING_DELIVERY_PING);
+        }
+
+        return;
+    }
+
+    if (d->ping.timer_set) {
+        ngx_del_timer(&d->ping);
+    }
+
+    if (d->reply.timer_set) {
+        return;
+    }
+
+    /*
+     * An exit waits for the reply that is outstanding when it begins, not
+     * for those of batches that are sent while the worker exits.  Nobody
+     * tells when that is, so a long time-out is waited for in parts.
+     */
+
+    d->reply.cancelable = ngx_exiting ? 1 : 0;
+
+    ngx_add_timer(&d->reply, ngx_min(d->conf->reply_timeout,
+                                     NGX_MAILPING_DELIVERY_EXIT));
+}
+
+
+static void
+ngx_mailping_delivery_overdue(ngx_event_t *ev)
+{
+    ngx_msec_t                passed;
+    ngx_connection_t         *dummy;
+    ngx_mailping_delivery_t  *d;
+
+    dummy = ev->data;
+    d = dummy->data;
+
+    passed = ngx_current_msec - d->replied;
+
+    if (passed < d->conf->reply_timeout) {
+
+        if (ngx_exiting) {
+            ev->cancelable = 1;
+        }
+
+        ngx_add_timer(ev, ngx_min(d->conf->reply_timeout - passed,
+                                  NGX_MAILPING_DELIVERY_EXIT));
+        return;
+    }
+
+    ngx_mailping_connection_close(&d->connection);
+
+    ngx_mailping_delivery_trouble(d, MAILPING_REDIS_OK, NGX_ETIMEDOUT,
+                                  "mailping lost redis", "it did not reply");
+    ngx_mailping_delivery_retry(d, 0);
+}
+
+
+static void
+ngx_mailping_delivery_ping(ngx_event_t *ev)
+{
+    ngx_connection_t         *dummy;
+    ngx_mailping_delivery_t  *d;
+
+    dummy = ev->data;
+    d = dummy->data;
+
+    mailping_producer_ping(d->producer, ngx_current_msec);
+
+    ngx_mailping_delivery_run(d);
+}
+
+
+/* Called by the producer from within ngx_mailping_delivery_received(). */
+
+static void
+ngx_mailping_delivery_report(void *data, mailping_producer_event_e what,
+    mailping_source_t *source, uint64_t n, const char *text)
+{
+    ngx_mailping_delivery_t *d = data;
+
+    ngx_log_t               *log;
+    const char              *words;
+    mailping_redis_error_e   class;
+
+    log = &d->connection.log;
+
+    switch (what) {
+
+    case MAILPING_PRODUCER_CONNECTED:
+
+        ngx_mailping_count(NGX_MAILPING_CONNECTS, 1);
+
+        ngx_cpystrn(d->version, (u_char *) (text ? text : ""),
+                    sizeof(d->version));
+
+        d->attempts = 0;
+        d->auth = 0;
+        d->unreadable = 0;
+
+        ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_READY);
+
+        /* what waits proves soon whether Redis takes it */
+
+        if (d->trouble && !d->refused
+            && ngx_mailping_delivery_backlog(d) == 0)
+        {
+            ngx_mailping_delivery_works(d);
+        }
+
+        return;
+
+    case MAILPING_PRODUCER_ACKNOWLEDGED:
+
+        ngx_mailping_count(NGX_MAILPING_BATCHES, 1);
+        ngx_mailping_count(NGX_MAILPING_DELIVERED, n);
+        ngx_mailping_spool_changed(source->ring);
+
+        if (d->trouble) {
+            ngx_mailping_delivery_works(d);
+        }
+
+        return;
+
+    case MAILPING_PRODUCER_ADVANCED:
+
+        ngx_mailping_count(NGX_MAILPING_ADVANCED, n);
+        ngx_mailping_spool_changed(source->ring);
+
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "mailping found %uL opens of %s in redis that it has "
+                      "no reply for", n, source->producer);
+
+        if (d->trouble && !d->refused
+            && ngx_mailping_delivery_backlog(d) == 0)
+        {
+            ngx_mailping_delivery_works(d);
+        }
+
+        return;
+
+    case MAILPING_PRODUCER_REWOUND:
+
+        ngx_mailping_count(NGX_MAILPING_REWOUND, n);
+        ngx_mailping_spool_changed(source->ring);
+
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "mailping sends %uL opens of %s again that redis has "
+                      "lost", n, source->producer);
+        return;
+
+    case MAILPING_PRODUCER_MISSING:
+
+        ngx_mailping_count(NGX_MAILPING_MISSING, n);
+
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "mailping cannot send %uL opens of %s again that redis "
+                      "has lost, the spool does not hold them any more",
+                      n, source->producer);
+        return;
+
+    case MAILPING_PRODUCER_RESTORED:
+
+        ngx_mailping_count(NGX_MAILPING_RESTORED, 1);
+
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "mailping mark of %s was deleted or changed in redis, "
+                      "it is set again and nothing is sent twice; the marks "
+                      "must not be touched", source->producer);
+        return;
+
+    case MAILPING_PRODUCER_STOPPED:
+
+        ngx_mailping_count(NGX_MAILPING_STOPPED, 1);
+
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "mailping stops the delivery of %s: %s",
+                      source->producer, text);
+        return;
+
+    case MAILPING_PRODUCER_FAILED:
+
+        class = mailping_producer_error(d->producer, &words);
+
+        ngx_mailping_count(NGX_MAILPING_ERRORS + class, 1);
+
+        if (d->state == NGX_MAILPING_DELIVERY_READY) {
+            d->refused = 1;
+        }
+
+        ngx_mailping_delivery_trouble(d, class, 0,
+                                      "mailping is refused by redis", text);
+        return;
+    }
+}
+
+
+/*
+ * Keeps the text for the status, and logs it unless this class of trouble was
+ * logged since the delivery worked.  MAILPING_REDIS_OK is that of trouble
+ * with the connection.
+ */
+
+static void
+ngx_mailping_delivery_trouble(ngx_mailping_delivery_t *d,
+    mailping_redis_error_e class, ngx_err_t err, const char *what,
+    const char *text)
+{
+    u_char  *p, *last;
+
+    p = d->error;
+    last = d->error + NGX_MAILPING_DELIVERY_TEXT - 1;
+
+    p = ngx_slprintf(p, last, "%s", text);
+
+    if (err && p < last - 2) {
+        *p++ = ':';
+        *p++ = ' ';
+        p = ngx_strerror(err, p, last - p);
+    }
+
+    *p = '\0';
+
+    d->error_time = ngx_mailping_delivery_time();
+
+    if (d->trouble & ((ngx_uint_t) 1 << class)) {
+        return;
+    }
+
+    d->trouble |= (ngx_uint_t) 1 << class;
+
+    ngx_log_error(NGX_LOG_ERR, &d->connection.log, err, "%s: %s", what, text);
+}
+
+
+static void
+ngx_mailping_delivery_works(ngx_mailping_delivery_t *d)
+{
+    d->trouble = 0;
+    d->refused = 0;
+
+    ngx_log_error(NGX_LOG_NOTICE, d->log, 0,
+                  "mailping delivers to redis \"%V\" again, "
+                  "%uL opens are waiting",
+                  &d->connection.server->name,
+                  ngx_mailping_delivery_backlog(d));
+}
+
+
+/* The producer gave the connection up because of what Redis said. */
+
+static void
+ngx_mailping_delivery_failed(ngx_mailping_delivery_t *d)
+{
+    ngx_uint_t               slow;
+    const char              *text;
+    mailping_redis_error_e   error;
+
+    error = mailping_producer_error(d->producer, &text);
+    slow = 0;
+
+    switch (error) {
+
+    case MAILPING_REDIS_AUTH:
+        d->auth = 1;
+        slow = 1;
+        break;
+
+    case MAILPING_REDIS_UNFIT:
+
+        /* where another server may answer, it is tried without delay */
+
+        slow = (d->conf->servers.nelts == 1);
+        break;
+
+    default:
+        break;
+    }
+
+    ngx_mailping_delivery_retry(d, slow);
+}
+
+
+/* A password may have been changed in Redis and in the file meanwhile. */
+
+static void
+ngx_mailping_delivery_password(ngx_mailping_delivery_t *d)
+{
+    ngx_str_t        line;
+    ngx_pool_t      *pool;
+    const char      *why;
+    mailping_str_t   text;
+
+    if (d->conf->password_file.len == 0) {
+        return;
+    }
+
+    pool = ngx_create_pool(NGX_MIN_POOL_SIZE, d->log);
+    if (pool == NULL) {
+        return;
+    }
+
+    if (ngx_mailping_read_file(pool, (char *) d->conf->password_file.data,
+                               NGX_MAILPING_PASSWORD_MAX, &text, &why)
+        != NGX_OK)
+    {
+        if (!d->unreadable) {
+            d->unreadable = 1;
+
+            ngx_log_error(NGX_LOG_WARN, d->log, ngx_errno,
+                          "%s \"%V\" failed, a changed password needs a "
+                          "reload or a file that the worker processes can "
+                          "read", why, &d->conf->password_file);
+        }
+
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    line = ngx_mailping_first_line(&text);
+
+    if (line.len && line.len <= NGX_MAILPING_PASSWORD_MAX) {
+        ngx_memcpy(d->password, line.data, line.len);
+
+        d->producer_conf.password.data = d->password;
+        d->producer_conf.password.len = line.len;
+    }
+
+    ngx_explicit_memzero(line.data, line.len);
+    ngx_destroy_pool(pool);
+}
+
+
+ngx_int_t
+ngx_mailping_delivery_status(ngx_mailping_delivery_t *d, ngx_pool_t *pool,
+    ngx_str_t *json)
+{
+    size_t      len;
+    u_char     *p;
+    ngx_str_t   server, version, error;
+
+    ngx_str_null(&server);
+
+    if (d->connection.server) {
+        server = d->connection.server->name;
+    }
+
+    server = ngx_mailping_json_string(pool, server.len, server.data);
+    version = ngx_mailping_json_string(pool, ngx_strlen(d->version),
+                                       d->version);
+    error = ngx_mailping_json_string(pool, ngx_strlen(d->error), d->error);
+
+    if (server.data == NULL || version.data == NULL || error.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    len = sizeof("{\"state\":\"connecting\",\"server\":,\"version\":,"
+                 "\"since\":,\"attempts\":,\"inflight\":,"
+                 "\"error\":{\"text\":,\"time\":}}")
+          + server.len + version.len + error.len
+          + NGX_INT64_LEN * 4;
+
+    p = ngx_pnalloc(pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    json->data = p;
+
+    p = ngx_slprintf(p, json->data + len,
+                     "{\"state\":\"%s\",\"server\":%V,\"version\":%V,"
+                     "\"since\":%uL,\"attempts\":%ui,\"inflight\":%uD,"
+                     "\"error\":",
+                     ngx_mailping_delivery_states[d->state], &server,
+                     &version, d->since, d->attempts,
+                     mailping_producer_inflight(d->producer));
+
+    if (d->error_time) {
+        p = ngx_slprintf(p, json->data + len, "{\"text\":%V,\"time\":%uL}}",
+                         &error, d->error_time);
+
+    } else {
+        p = ngx_slprintf(p, json->data + len, "null}");
+    }
+
+    json->len = p - json->data;
+
+    return NGX_OK;
+}
