@@ -1,0 +1,173 @@
+#!/usr/bin/env perl
+
+# Copyright (C) MailPing
+
+# The examples of the documentation are loaded: each ```nginx block is put
+# where its "test:" comment says and given to "nginx -t"; the README's lines
+# are added to Debian's own nginx.conf, and an open goes from there to Redis.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::MailPing qw(wait_for repository);
+use Test::MailPing::MMDB qw(mmdb_write asn_record city_record);
+
+
+my $t = Test::MailPing->new();
+my $redis = $t->redis();
+
+mkdir($t->path('etc'));
+$t->write_file('etc/1.key', $t->key());
+$t->write_file('etc/2.key', 'ab' x 32);
+$t->write_file('etc/redis.password', "secret\n");
+$t->write_file('etc/site.rules', "# none yet\n");
+
+mmdb_write($t->path('GeoLite2-ASN.mmdb'), 'GeoLite2-ASN',
+           [ [ '192.0.2.0/24', asn_record(64496, 'Example') ] ]);
+mmdb_write($t->path('GeoLite2-City.mmdb'), 'GeoLite2-City',
+           [ [ '192.0.2.0/24', city_record('CH', 'ZH', 'Winterthur') ] ]);
+
+my %wrap = (
+    main => sub { $_[0] },
+    http => sub {
+        my ($example) = @_;
+
+        my $spool = $example =~ /mailping_spool/ ? ''
+                    : 'mailping_spool /var/lib/mailping;';
+        my $key = $example =~ /mailping_key/ ? ''
+                  : 'mailping_key 1 /etc/nginx/mailping/1.key;';
+
+        return "%%GLOBALS%%\nevents { }\nhttp {\n%%GLOBALS_HTTP%%\n$spool\n"
+               . "$key\n$example\nserver { listen 127.0.0.1:%%PORT%%; "
+               . "location /o/ { mailping; } }\n}\n";
+    },
+    server => sub {
+        my ($example) = @_;
+
+        return "%%GLOBALS%%\nevents { }\nhttp {\n%%GLOBALS_HTTP%%\n"
+               . "mailping_spool /var/lib/mailping;\n"
+               . "mailping_key 1 /etc/nginx/mailping/1.key;\n"
+               . "server { listen 127.0.0.1:%%PORT%%;\n$example\n}\n}\n";
+    },
+);
+
+
+# the paths and ports of the documentation become those of the test
+
+sub here {
+    my ($text) = @_;
+
+    my $prefix = $t->prefix();
+    my $module = $t->module();
+    my $port = $t->port();
+
+    $text =~ s{/etc/nginx/mailping/}{$prefix/etc/}g;
+    $text =~ s{/var/lib/mailping}{$prefix/spool}g;
+    $text =~ s{/usr/share/GeoIP/}{$prefix/}g;
+    $text =~ s{modules/ngx_mailping_module\.so}{$module}g;
+    $text =~ s{redis\.example\.com:6379|127\.0\.0\.1:6379}
+              {unix:$prefix/redis.sock}g;
+    $text =~ s{listen\s+80;}{listen 127.0.0.1:$port;}g;
+
+    return $text;
+}
+
+
+sub examples {
+    my ($file, $mark) = @_;
+
+    open(my $in, '<', repository() . "/$file") || die "no $file: $!\n";
+    my $text = do { local $/; <$in> };
+
+    my $unmarked = () = $text =~ /^```nginx\n/mg;
+    my @examples;
+
+    while ($text =~ /^<!--\ $mark:\ (\w+)\ -->\n```nginx\n(.*?)^```\n/xmsg) {
+        push(@examples, [ $1, $2 ]);
+    }
+
+    is(scalar(@examples), $unmarked, "every example of $file is marked");
+
+    return @examples;
+}
+
+
+my $n = 0;
+
+for my $file (map { s|.*/docs/|docs/|r } glob(repository() . '/docs/*.md')) {
+    for my $example (examples($file, 'test')) {
+        my ($where, $text) = @$example;
+        my ($code, $output) = $t->check_conf(here($wrap{$where}->($text)));
+
+        $n++;
+        is($code, 0, "$file: example $n, in $where")
+            || diag("$text\n$output");
+    }
+}
+
+cmp_ok($n, '>', 10, 'there are examples');
+
+my ($code) = $t->check_conf(here($wrap{server}->("location / { mailpin; }")));
+isnt($code, 0, 'the control: a wrong example fails');
+
+
+# the README's lines in Debian's stock configuration
+
+SKIP: {
+    my $stock = '/etc/nginx/nginx.conf';
+
+    if (!-r $stock) {
+        skip("no $stock of Debian's nginx", 5);
+    }
+
+    my %readme = map { $_->[0] => here($_->[1]) }
+                     examples('README.md', 'stock');
+
+    open(my $in, '<', $stock) || die;
+    my $conf = do { local $/; <$in> };
+
+    my $prefix = $t->prefix();
+    my $modules = '/etc/nginx/modules-enabled';
+
+    mkdir("$prefix/conf.d");
+    $t->write_file('conf.d/mailping.conf', $readme{http});
+
+    # the same file, but with the test's own log, pid, site and conf.d
+
+    $conf =~ s{include \Q$modules\E/\*\.conf;}{};
+    $conf =~ s{/etc/nginx/sites-enabled/}{$prefix/none/}g;
+    $conf =~ s{/etc/nginx/conf\.d/}{$prefix/conf.d/}g;
+    $conf =~ s{/var/log/nginx/}{$prefix/}g;
+    $conf =~ s{/run/nginx\.pid}{$prefix/nginx.pid}g;
+    $conf =~ s/^http \{/http {\n%%GLOBALS_HTTP%%\n/m;
+
+    $t->write_conf($readme{top} . $conf);
+
+    my ($code, $output) = $t->check_conf($readme{top} . $conf);
+
+    is($code, 0, "Debian's nginx.conf with the README's lines")
+        || diag($output);
+
+    $t->start();
+
+    my $c = $t->connect();
+    my $r = $c->exchange('GET', '/mint?id=order-4711&recipient=u83&hint=gmail',
+                         header => [ Host => 't.example.com' ]);
+
+    is($r->status(), 200, 'minted');
+
+    my ($url) = $r->body() =~ m{https://t\.example\.com(/o/[\w.-]+)};
+
+    $r = $c->exchange('GET', $url, header => [ Host => 't.example.com' ]);
+
+    is(length($r->body()), 43, 'the pixel');
+
+    ok(wait_for(sub { $redis->entries() == 1 }), 'the open is in the stream');
+    is(($redis->entries())[0]{id}, 'order-4711', 'with its id');
+}
+
+$t->done();
