@@ -9,6 +9,7 @@
 
 
 #include "event.h"
+#include "redis.h"
 #include "spool.h"
 #include "topology.h"
 
@@ -22,12 +23,11 @@
  * One transaction is in flight and one mark is watched per connection.
  */
 
-#define MAILPING_PRODUCER_OUTPUT   (256 * 1024)   /* bytes of one batch */
 #define MAILPING_PRODUCER_RHYTHM   2              /* ms between small batches */
 #define MAILPING_PRODUCER_EAGER    128            /* records that do not wait */
 #define MAILPING_PRODUCER_BATCH_MAX  512
 #define MAILPING_PRODUCER_WORD_MAX   4096      /* user, password, name */
-#define MAILPING_PRODUCER_TEXT       256       /* of an alert or error */
+#define MAILPING_PRODUCER_TEXT       MAILPING_REDIS_TEXT   /* of an alert */
 
 
 typedef struct {
@@ -81,23 +81,6 @@ struct mailping_source_s {
 };
 
 
-/* classes of errors, for counters and for what to do (delivery.md 3.5) */
-
-typedef enum {
-    MAILPING_REDIS_OK = 0,
-    MAILPING_REDIS_RETRY,          /* OOM, MISCONF, NOREPLICAS, LOADING, BUSY,
-                                      MASTERDOWN, CLUSTERDOWN, ASK, TRYAGAIN,
-                                      max clients: wait, go on */
-    MAILPING_REDIS_MOVED,          /* READONLY, MOVED, UNBLOCKED: other node */
-    MAILPING_REDIS_AUTH,           /* NOAUTH, WRONGPASS, NOPERM, DENIED */
-    MAILPING_REDIS_TYPE,           /* WRONGTYPE: stops the partition */
-    MAILPING_REDIS_UNFIT,          /* replica, evicts keys, no transactions,
-                                      CROSSSLOT */
-    MAILPING_REDIS_PROTOCOL,       /* garbage, or any other error */
-    MAILPING_REDIS_ERRORS
-} mailping_redis_error_e;
-
-
 /*
  * What happened; the caller logs it and counts it.  n is 1 where the comment
  * does not mention it, text is NULL likewise; source is NULL when the event
@@ -109,7 +92,9 @@ typedef enum {
     MAILPING_PRODUCER_ACKNOWLEDGED,    /* n records are in Redis */
     MAILPING_PRODUCER_ADVANCED,        /* n records: a reply had been lost */
     MAILPING_PRODUCER_REWOUND,         /* n records to send again */
-    MAILPING_PRODUCER_MISSING,         /* n records neither here nor there */
+    MAILPING_PRODUCER_MISSING,         /* n records neither here nor there;
+                                          text = why, NULL when Redis lost
+                                          what the ring no longer holds */
     MAILPING_PRODUCER_RESTORED,        /* a mark an operator deleted */
     MAILPING_PRODUCER_STOPPED,         /* source stopped; text = why */
     MAILPING_PRODUCER_FAILED           /* error; text = Redis' words */
@@ -206,9 +191,6 @@ int mailping_producer_ready(const mailping_producer_t *p);
 /* The class and Redis' words of the last error. */
 mailping_redis_error_e mailping_producer_error(const mailping_producer_t *p,
     const char **text);
-
-/* Name of an error class for counters: "retry", "moved", "auth", ... */
-const char *mailping_redis_error_name(unsigned class);
 
 
 #endif /* MAILPING_PRODUCER_H */
