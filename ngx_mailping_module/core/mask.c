@@ -21,6 +21,8 @@
 #define MAILPING_MAJOR_DIGITS_MAX    4
 
 
+static unsigned mailping_mask_bits(const uint8_t addr[16], unsigned ipv4,
+    unsigned ipv6);
 static uint8_t *mailping_mask_number(uint8_t *p, unsigned n);
 static uint8_t *mailping_mask_hex(uint8_t *p, unsigned n);
 static uint8_t *mailping_mask_ipv4_text(uint8_t *p, const uint8_t *addr);
@@ -50,11 +52,10 @@ mailping_mask_address(const uint8_t addr[16], unsigned ipv4, unsigned ipv6,
 {
     unsigned  i, bits;
 
-    if (mailping_mask_is_ipv4(addr)) {
-        bits = 96 + (ipv4 < 32 ? ipv4 : 32);
+    bits = mailping_mask_bits(addr, ipv4, ipv6);
 
-    } else {
-        bits = ipv6 < 128 ? ipv6 : 128;
+    if (mailping_mask_is_ipv4(addr)) {
+        bits += 96;
     }
 
     for (i = 0; i < 16; i++) {
@@ -75,24 +76,44 @@ size_t
 mailping_mask_network(const uint8_t addr[16], unsigned ipv4, unsigned ipv6,
     uint8_t dst[MAILPING_NETWORK_TEXT_MAX])
 {
-    uint8_t   *p, masked[16];
-    unsigned   bits;
+    uint8_t  *p, masked[16];
 
     mailping_mask_address(addr, ipv4, ipv6, masked);
 
     if (mailping_mask_is_ipv4(addr)) {
         p = mailping_mask_ipv4_text(dst, masked + 12);
-        bits = ipv4 < 32 ? ipv4 : 32;
 
     } else {
         p = mailping_mask_ipv6_text(dst, masked);
-        bits = ipv6 < 128 ? ipv6 : 128;
     }
 
     *p++ = '/';
-    p = mailping_mask_number(p, bits);
+    p = mailping_mask_number(p, mailping_mask_bits(addr, ipv4, ipv6));
 
     return (size_t) (p - dst);
+}
+
+
+/* how many bits of the address are kept, of 32 or of 128 */
+
+static unsigned
+mailping_mask_bits(const uint8_t addr[16], unsigned ipv4, unsigned ipv6)
+{
+    if (ipv4 > 32) {
+        ipv4 = 32;
+    }
+
+    if (mailping_mask_is_ipv4(addr)) {
+        return ipv4;
+    }
+
+    /* 6to4: a whole IPv4 address is in bits 16 to 47 (RFC 3056, section 2) */
+
+    if (addr[0] == 0x20 && addr[1] == 0x02 && ipv6 > 16 + ipv4) {
+        ipv6 = 16 + ipv4;
+    }
+
+    return ipv6 < 128 ? ipv6 : 128;
 }
 
 

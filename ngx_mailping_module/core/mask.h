@@ -26,7 +26,9 @@ int mailping_mask_is_ipv4(const uint8_t addr[16]);
 
 /*
  * Copies addr to masked with all but the first ipv4 (0-32) or ipv6 (0-128)
- * bits of the address, whichever family it is of, set to zero.
+ * bits of the address, whichever family it is of, set to zero.  Of a 6to4
+ * address, which contains an IPv4 address, no more than ipv4 bits of that are
+ * kept.
  */
 void mailping_mask_address(const uint8_t addr[16], unsigned ipv4,
     unsigned ipv6, uint8_t masked[16]);
