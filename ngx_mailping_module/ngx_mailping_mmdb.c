@@ -11,8 +11,6 @@
 #include "ngx_mailping_mmdb.h"
 
 
-#define NGX_MAILPING_MMDB_PIECE    65536   /* on the stack */
-
 /* how far the verification walks through the search tree */
 
 #define NGX_MAILPING_MMDB_DEPTH    128
@@ -33,6 +31,13 @@ static void ngx_mailping_mmdb_text(MMDB_lookup_result_s *result,
     const char *const *path, ngx_str_t *value, u_char *buf);
 static ngx_int_t ngx_mailping_mmdb_number(MMDB_lookup_result_s *result,
     const char *const *path, uint32_t *number);
+
+
+ngx_str_t  ngx_mailping_mmdb_kinds[NGX_MAILPING_MMDB_KINDS] = {
+    ngx_string("asn"),
+    ngx_string("city"),
+    ngx_string("country")
+};
 
 
 /* a type name with one of these words says that the database fits */
@@ -92,177 +97,13 @@ static const char *const
 };
 
 
-/* who is asked for a country first */
+/* who is asked for a place first */
 
 static const ngx_uint_t  ngx_mailping_mmdb_order[NGX_MAILPING_MMDB_KINDS] = {
     NGX_MAILPING_MMDB_CITY,
     NGX_MAILPING_MMDB_COUNTRY,
     NGX_MAILPING_MMDB_ASN
 };
-
-
-void
-ngx_mailping_mmdb_identify(const struct stat *st, ngx_mailping_mmdb_id_t *id)
-{
-    id->device = st->st_dev;
-    id->inode = st->st_ino;
-    id->size = st->st_size;
-    id->sec = st->st_mtim.tv_sec;
-    id->nsec = st->st_mtim.tv_nsec;
-}
-
-
-ngx_uint_t
-ngx_mailping_mmdb_same(const ngx_mailping_mmdb_id_t *one,
-    const ngx_mailping_mmdb_id_t *two)
-{
-    return one->device == two->device
-           && one->inode == two->inode
-           && one->size == two->size
-           && one->sec == two->sec
-           && one->nsec == two->nsec;
-}
-
-
-ngx_int_t
-ngx_mailping_mmdb_copy(const char *file, int fd, ngx_mailping_mmdb_id_t *id,
-    atomic_int *stop, ngx_mailping_mmdb_failure_t *failure)
-{
-    int                     from;
-    char                    buf[NGX_MAILPING_MMDB_PIECE];
-    ssize_t                 n, sent, written;
-    uint64_t                size;
-    ngx_int_t               rc;
-    struct stat             st;
-    ngx_mailping_mmdb_id_t  now;
-
-    rc = NGX_ERROR;
-    failure->err = 0;
-
-    /* O_NONBLOCK: a pipe in place of the file must not hold nginx */
-
-    from = open(file, O_RDONLY|O_NONBLOCK|O_CLOEXEC);
-
-    if (from == -1) {
-        failure->what = "open() failed";
-        failure->err = errno;
-        return NGX_ERROR;
-    }
-
-    if (fstat(from, &st) == -1) {
-        failure->what = "fstat() failed";
-        goto failed;
-    }
-
-    if (!S_ISREG(st.st_mode)) {
-        failure->what = "it is not a regular file";
-        rc = NGX_DECLINED;
-        goto done;
-    }
-
-    if (st.st_size == 0) {
-        failure->what = "it is empty";
-        rc = NGX_DECLINED;
-        goto done;
-    }
-
-    ngx_mailping_mmdb_identify(&st, &now);
-
-    if (id->size == 0) {
-        *id = now;
-    }
-
-    if (!ngx_mailping_mmdb_same(id, &now)) {
-        goto changed;
-    }
-
-    if (ftruncate(fd, 0) == -1 || lseek(fd, 0, SEEK_SET) == -1) {
-        failure->what = "ftruncate() of the copy failed";
-        goto failed;
-    }
-
-    for (size = 0; size < id->size; size += n) {
-
-        if (stop != NULL && atomic_load(stop)) {
-            goto changed;
-        }
-
-        n = read(from, buf, NGX_MAILPING_MMDB_PIECE);
-
-        if (n == -1) {
-            if (errno == EINTR) {
-                n = 0;
-                continue;
-            }
-
-            failure->what = "read() failed";
-            goto failed;
-        }
-
-        if (n == 0 || (uint64_t) n > id->size - size) {
-            goto changed;
-        }
-
-        for (written = 0; written < n; written += sent) {
-
-            sent = write(fd, buf + written, n - written);
-
-            if (sent == -1) {
-                if (errno == EINTR) {
-                    sent = 0;
-                    continue;
-                }
-
-                failure->what = "write() of the copy failed";
-                goto failed;
-            }
-        }
-    }
-
-    if (fstat(from, &st) == -1) {
-        failure->what = "fstat() failed";
-        goto failed;
-    }
-
-    ngx_mailping_mmdb_identify(&st, &now);
-
-    if (ngx_mailping_mmdb_same(id, &now)) {
-        rc = NGX_OK;
-        goto done;
-    }
-
-changed:
-
-    failure->what = "it changes while it is read";
-    rc = NGX_AGAIN;
-    goto done;
-
-failed:
-
-    failure->err = errno;
-
-done:
-
-    (void) close(from);
-
-    return rc;
-}
-
-
-ngx_int_t
-ngx_mailping_mmdb_seal(int fd, ngx_mailping_mmdb_failure_t *failure)
-{
-    if (fcntl(fd, F_ADD_SEALS,
-              F_SEAL_WRITE|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_SEAL)
-        == -1)
-    {
-        failure->what = "fcntl(F_ADD_SEALS) failed";
-        failure->err = errno;
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_int_t
@@ -464,54 +305,62 @@ ngx_mailping_mmdb_fits(MMDB_entry_s *entry, ngx_uint_t kind, ngx_uint_t *found)
 
 
 void
-ngx_mailping_mmdb_place(const MMDB_s *dbs[NGX_MAILPING_MMDB_KINDS],
-    const uint8_t addr[16], const uint8_t masked[16],
-    ngx_mailping_place_t *place, u_char buf[4][MAILPING_EVENT_TEXT_MAX])
+ngx_mailping_mmdb_network(const MMDB_s *mmdb, const uint8_t addr[16],
+    ngx_mailping_network_t *network, u_char buf[MAILPING_EVENT_TEXT_MAX])
 {
-    ngx_uint_t             i;
-    MMDB_lookup_result_s  *city, network, results[NGX_MAILPING_MMDB_KINDS];
+    MMDB_lookup_result_s  result;
+
+    memset(network, 0, sizeof(ngx_mailping_network_t));
+
+    network->known = ngx_mailping_mmdb_find(mmdb, addr, &result);
+
+    if (ngx_mailping_mmdb_number(&result, ngx_mailping_mmdb_asn_path,
+                                 &network->asn)
+        == NGX_ERROR)
+    {
+        network->known = 0;
+    }
+
+    ngx_mailping_mmdb_text(&result, ngx_mailping_mmdb_org_path, &network->org,
+                           buf);
+}
+
+
+void
+ngx_mailping_mmdb_place(const MMDB_s *dbs[NGX_MAILPING_MMDB_KINDS],
+    const uint8_t addr[16], ngx_mailping_place_t *place,
+    u_char buf[3][MAILPING_EVENT_TEXT_MAX])
+{
+    ngx_uint_t            i;
+    MMDB_lookup_result_s  results[NGX_MAILPING_MMDB_KINDS];
 
     memset(place, 0, sizeof(ngx_mailping_place_t));
 
-    place->known = ngx_mailping_mmdb_find(dbs[NGX_MAILPING_MMDB_ASN], addr,
-                                          &network);
+    /*
+     * Where the network is comes before where it is registered.  The first
+     * database knows most countries, so the others are seldom asked.
+     */
 
-    if (ngx_mailping_mmdb_number(&network, ngx_mailping_mmdb_asn_path,
-                                 &place->asn)
-        == NGX_ERROR)
-    {
-        place->known = 0;
+    for (i = 0; i < NGX_MAILPING_MMDB_KINDS && place->country.len == 0; i++) {
+        (void) ngx_mailping_mmdb_find(dbs[ngx_mailping_mmdb_order[i]], addr,
+                                      &results[i]);
+        ngx_mailping_mmdb_text(&results[i], ngx_mailping_mmdb_country_path,
+                               &place->country, buf[0]);
     }
 
-    ngx_mailping_mmdb_text(&network, ngx_mailping_mmdb_org_path, &place->org,
-                           buf[0]);
-
-    for (i = 0; i < NGX_MAILPING_MMDB_KINDS; i++) {
-        (void) ngx_mailping_mmdb_find(dbs[i], masked, &results[i]);
+    for (i = 0; i < NGX_MAILPING_MMDB_KINDS && place->country.len == 0; i++) {
+        ngx_mailping_mmdb_text(&results[i], ngx_mailping_mmdb_registered_path,
+                               &place->country, buf[0]);
     }
 
-    /* where the network is comes before where it is registered */
+    /* of the city database, which was asked first */
 
-    for (i = 0; i < NGX_MAILPING_MMDB_KINDS; i++) {
-        ngx_mailping_mmdb_text(&results[ngx_mailping_mmdb_order[i]],
-                               ngx_mailping_mmdb_country_path,
-                               &place->country, buf[1]);
-    }
-
-    for (i = 0; i < NGX_MAILPING_MMDB_KINDS; i++) {
-        ngx_mailping_mmdb_text(&results[ngx_mailping_mmdb_order[i]],
-                               ngx_mailping_mmdb_registered_path,
-                               &place->country, buf[1]);
-    }
-
-    city = &results[NGX_MAILPING_MMDB_CITY];
-
-    ngx_mailping_mmdb_text(city, ngx_mailping_mmdb_region_path,
-                           &place->region, buf[2]);
-    ngx_mailping_mmdb_text(city, ngx_mailping_mmdb_region_name_path,
-                           &place->region, buf[2]);
-    ngx_mailping_mmdb_text(city, ngx_mailping_mmdb_city_path, &place->city,
-                           buf[3]);
+    ngx_mailping_mmdb_text(&results[0], ngx_mailping_mmdb_region_path,
+                           &place->region, buf[1]);
+    ngx_mailping_mmdb_text(&results[0], ngx_mailping_mmdb_region_name_path,
+                           &place->region, buf[1]);
+    ngx_mailping_mmdb_text(&results[0], ngx_mailping_mmdb_city_path,
+                           &place->city, buf[2]);
 }
 
 

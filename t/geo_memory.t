@@ -108,9 +108,23 @@ for my $n (1 .. 2) {
     ok(all_say('false'), "and again, $n");
 }
 
-for my $pid ($t->pid(), $t->workers()) {
-    is(copies($pid), '1 mapped, 0 open', 'a process has one copy');
+sub one_copy {
+    my ($when) = @_;
+
+    for my $pid ($t->pid(), $t->workers()) {
+        is(copies($pid), '1 mapped, 0 open', "a process has one copy $when");
+    }
 }
+
+
+one_copy('after replacements');
+
+for (1 .. 3) {
+    $t->reload() || die "no reload\n";
+}
+
+is(facts(), 'false', 'the same database');
+one_copy('after reloads');
 
 ok(!-e $t->spool(), 'no directory was made');
 
