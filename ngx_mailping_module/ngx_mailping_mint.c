@@ -9,13 +9,11 @@
 
 /*
  * A batch is answered while it is read.  These bound what a request holds:
- * one line that came in parts, and one buffer of answers.  The turns bound
- * how long one batch keeps a worker, which has pixels to serve.
+ * one line that came in parts, and one buffer of answers.
  */
 
 #define NGX_MAILPING_MINT_LINE    1024
 #define NGX_MAILPING_MINT_BUFFER  16384
-#define NGX_MAILPING_MINT_TURNS   4
 
 #define NGX_MAILPING_MINT_ERROR   256
 
@@ -467,13 +465,10 @@ ngx_mailping_mint_write_handler(ngx_http_request_t *r)
 static void
 ngx_mailping_mint_stream(ngx_http_request_t *r, ngx_mailping_mint_ctx_t *ctx)
 {
-    ngx_int_t          rc;
-    ngx_uint_t         turns;
-    ngx_connection_t  *c;
+    ngx_int_t   rc;
+    ngx_uint_t  filled;
 
-    c = r->connection;
-
-    for (turns = 0; /* void */; turns++) {
+    for (filled = 0; /* void */; filled = 1) {
 
         if ((ctx->out || ctx->done) && !r->header_sent) {
 
@@ -505,8 +500,11 @@ ngx_mailping_mint_stream(ngx_http_request_t *r, ngx_mailping_mint_ctx_t *ctx)
             return;
         }
 
-        if (turns == NGX_MAILPING_MINT_TURNS) {
-            ngx_post_event(c->write, &ngx_posted_next_events);
+        if (filled) {
+
+            /* the worker has pixels to serve, too: one buffer a turn */
+
+            ngx_post_event(r->connection->write, &ngx_posted_next_events);
             return;
         }
 
