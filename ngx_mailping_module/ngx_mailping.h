@@ -166,7 +166,7 @@ typedef enum {
 typedef struct {
     ngx_atomic_t               used;        /* 0 free, 1 claimed, 2 valid */
     u_char                     uuid[16];
-    ngx_atomic_t               base;        /* lsn when this zone met it */
+    ngx_atomic_t               base;        /* lsn - base: recorded here */
     ngx_atomic_t               lsn;
     ngx_atomic_t               undelivered;
     ngx_atomic_t               oldest;      /* Unix ms, 0 = none */
@@ -195,17 +195,21 @@ extern ngx_mailping_worker_t  *ngx_mailping_worker;
     ngx_mailping_zone_count(ngx_mailping_worker, counter, n)
 
 
-/* what became of a request; reached through ngx_mailping_get_ctx() */
+/*
+ * What became of a request; reached through ngx_mailping_get_ctx().  Buffers
+ * stand last, because only what is before them is zeroed.
+ */
 
 typedef struct {
     mailping_token_t           token;
-    uint8_t                    raw[MAILPING_TOKEN_RAW_MAX];
     mailping_facts_t           facts;
     mailping_judgement_t       judgement;
     mailping_event_t           event;
     ngx_uint_t                 place;       /* the network's place counts */
     ngx_uint_t                 judged;      /* the event is complete */
     ngx_str_t                  name;        /* "<producer>/<seq>", or empty */
+
+    uint8_t                    raw[MAILPING_TOKEN_RAW_MAX];
     u_char                     name_data[MAILPING_PRODUCER_TEXT_MAX + 24];
     u_char                     network[MAILPING_NETWORK_TEXT_MAX];
     u_char                     reasons[MAILPING_REASONS_MAX];
@@ -218,6 +222,26 @@ typedef struct {
 /* ngx_mailping_module.c */
 
 extern ngx_module_t  ngx_mailping_module;
+
+
+/* ngx_mailping_conf.c: setters, and the files that directives name */
+
+char *ngx_mailping_conf_pixel(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_token_part(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_privacy(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_rules(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_spool(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_mint(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_mailping_conf_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /*
  * Reads a file of at most max bytes into pool.  On failure *why is the name
@@ -286,11 +310,18 @@ ngx_mailping_ctx_t *ngx_mailping_get_ctx(ngx_http_request_t *r);
 /* ngx_mailping_evidence.c */
 
 /*
- * Turns the request into facts and the event's descriptive values.  addr is
- * in network order, family says AF_INET or AF_INET6; it is not kept.
+ * Turns the request into facts and the event's descriptive values.  The whole
+ * address is not kept.
  */
 void ngx_mailping_evidence(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
     ngx_mailping_loc_conf_t *mlcf, uint64_t now);
+
+/*
+ * Adds the place of the masked network to the event, after the judgement,
+ * because few events may have one and it is the dearest look-up.
+ */
+void ngx_mailping_evidence_reader(ngx_http_request_t *r,
+    ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf);
 
 /*
  * The peer's address in 16 bytes, IPv4 mapped.  Returns NGX_DECLINED for a
@@ -312,11 +343,16 @@ ngx_int_t ngx_mailping_add_variables(ngx_conf_t *cf);
 typedef struct {
     ngx_uint_t                 known;       /* an ASN database was asked */
     uint32_t                   asn;         /* 0 = it has none */
-    ngx_str_t                  org;         /* into the buffers given */
+    ngx_str_t                  org;         /* into the buffer given */
+} ngx_mailping_network_t;
+
+
+typedef struct {
     ngx_str_t                  country;     /* ISO code */
     ngx_str_t                  region;
     ngx_str_t                  city;
 } ngx_mailping_place_t;
+
 
 /*
  * The setter of mailping_geoip.  Copies the files to sealed memory and checks
@@ -336,14 +372,13 @@ void ngx_mailping_geo_exit_process(ngx_mailping_main_conf_t *mmcf);
 ngx_uint_t ngx_mailping_geo_has_asn(ngx_mailping_geo_t *geo);
 
 /*
- * Looks an address up in all databases: the network by the whole address, the
- * place (country, region, city) by the masked one, so that an event never
- * tells more than its network does.  Strings are copied to buf, cut to
- * MAILPING_EVENT_TEXT_MAX, so that a reload cannot pull them away.
+ * Look up the network and the place of an address.  Strings are copied to buf,
+ * cut to MAILPING_EVENT_TEXT_MAX, so that a reload cannot pull them away.
  */
-void ngx_mailping_geo_lookup(ngx_mailping_geo_t *geo, const uint8_t addr[16],
-    const uint8_t masked[16], ngx_mailping_place_t *place,
-    u_char buf[4][MAILPING_EVENT_TEXT_MAX]);
+void ngx_mailping_geo_network(ngx_mailping_geo_t *geo, const uint8_t addr[16],
+    ngx_mailping_network_t *network, u_char buf[MAILPING_EVENT_TEXT_MAX]);
+void ngx_mailping_geo_place(ngx_mailping_geo_t *geo, const uint8_t addr[16],
+    ngx_mailping_place_t *place, u_char buf[3][MAILPING_EVENT_TEXT_MAX]);
 
 /* A JSON array of the databases, "[]" for geo NULL, for the status. */
 ngx_int_t ngx_mailping_geo_status(ngx_mailping_geo_t *geo, ngx_pool_t *pool,
@@ -359,23 +394,33 @@ void ngx_mailping_zone_count(ngx_mailping_worker_t *worker,
 ngx_atomic_uint_t ngx_mailping_zone_sum(ngx_mailping_zone_t *zone,
     ngx_uint_t counter);
 
+/* A hash of what stands for a token. */
+uint64_t ngx_mailping_zone_hash(const u_char *data, size_t len);
+
 /*
- * Which fetch of this token this is, from 1.  *sure is 0 when an earlier one
- * may have been forgotten.
+ * Which fetch of the token with this hash this is, from 1.  *sure is 0 when
+ * an earlier one may have been forgotten.
  */
-uint32_t ngx_mailping_zone_seen(ngx_mailping_zone_t *zone,
-    const mailping_str_t *id, uint64_t now, uint64_t sent, ngx_uint_t *sure);
+uint32_t ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, uint64_t token,
+    uint64_t now, uint64_t sent, ngx_uint_t *sure);
 
 /* Different tokens from this masked network in the last ten seconds. */
 uint32_t ngx_mailping_zone_burst(ngx_mailping_zone_t *zone,
-    const uint8_t network[16], const mailping_str_t *id, uint64_t now);
+    const uint8_t network[16], uint64_t token, uint64_t now);
 
-/* The zone's entry of a ring, made when there is none; NULL: table full. */
+/*
+ * The zone's slot of a ring that this process holds, made when there is none;
+ * NULL: too many rings at once.
+ */
 ngx_mailping_zone_ring_t *ngx_mailping_zone_ring(ngx_mailping_zone_t *zone,
     const mailping_ring_t *ring);
 void ngx_mailping_zone_publish(ngx_mailping_zone_ring_t *zr,
     const mailping_ring_t *ring, ngx_pid_t owner);
+/* A ring is no more; its slot goes on counting, with a size of 0. */
+void ngx_mailping_zone_remove(ngx_mailping_zone_t *zone,
+    const mailping_ring_t *ring);
 ngx_mailping_zone_ring_t *ngx_mailping_zone_rings(ngx_mailping_zone_t *zone);
+
 /* Unix ms of the zone's creation. */
 uint64_t ngx_mailping_zone_since(ngx_mailping_zone_t *zone);
 

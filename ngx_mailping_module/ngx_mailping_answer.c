@@ -10,6 +10,7 @@
 static ngx_int_t ngx_mailping_local_text(ngx_http_request_t *r,
     const char *variable);
 static ngx_uint_t ngx_mailping_loopback(const uint8_t addr[16]);
+static size_t ngx_mailping_utf8(const u_char *p, size_t len);
 
 
 /* headers by which a proxy in front of us gives itself away */
@@ -165,9 +166,12 @@ ngx_mailping_answer(ngx_http_request_t *r, ngx_str_t *type, off_t length)
     ngx_table_elt_t  *h;
 
     /*
-     * A conditional request must not become 304 or 412, which have no image
-     * and show the server's name again.
+     * What led here by X-Accel-Redirect has left its cookies and caching
+     * behind.  A conditional request must not become 304 or 412, which have
+     * no image and show the server's name again.
      */
+
+    ngx_http_clean_header(r);
 
     r->disable_not_modified = 1;
     r->allow_ranges = 0;
@@ -281,7 +285,8 @@ ngx_mailping_arg(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 ngx_str_t
 ngx_mailping_json_string(ngx_pool_t *pool, size_t len, const u_char *text)
 {
-    u_char     *p;
+    size_t      n;
+    u_char     *p, *last;
     uintptr_t   escape;
     ngx_str_t   value;
 
@@ -296,10 +301,68 @@ ngx_mailping_json_string(ngx_pool_t *pool, size_t len, const u_char *text)
 
     p = value.data;
     *p++ = '"';
-    p = (u_char *) ngx_escape_json(p, (u_char *) text, len);
+    last = (u_char *) ngx_escape_json(p, (u_char *) text, len);
+
+    /* JSON is UTF-8, but names of files and agents need not be */
+
+    while (p < last) {
+        n = ngx_mailping_utf8(p, last - p);
+
+        if (n == 0) {
+            *p = '?';
+            n = 1;
+        }
+
+        p += n;
+    }
+
     *p++ = '"';
 
     value.len = p - value.data;
 
     return value;
+}
+
+
+/*
+ * The length of the character at p, 0 when it is none.  ngx_utf8_decode() is
+ * less strict than those who parse JSON.
+ */
+
+static size_t
+ngx_mailping_utf8(const u_char *p, size_t len)
+{
+    size_t  i, n;
+
+    if (p[0] < 0x80) {
+        return 1;
+    }
+
+    if (p[0] < 0xc2 || p[0] > 0xf4) {
+        return 0;
+    }
+
+    n = (p[0] >= 0xf0) ? 4 : (p[0] >= 0xe0) ? 3 : 2;
+
+    if (n > len) {
+        return 0;
+    }
+
+    for (i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+
+    /* overlong, a surrogate, beyond U+10FFFF */
+
+    if ((p[0] == 0xe0 && p[1] < 0xa0)
+        || (p[0] == 0xed && p[1] > 0x9f)
+        || (p[0] == 0xf0 && p[1] < 0x90)
+        || (p[0] == 0xf4 && p[1] > 0x8f))
+    {
+        return 0;
+    }
+
+    return n;
 }

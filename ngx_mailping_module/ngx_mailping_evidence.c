@@ -7,12 +7,14 @@
 #include "ngx_mailping.h"
 
 
+static uint64_t ngx_mailping_evidence_token(const mailping_token_t *t);
 static void ngx_mailping_evidence_request(ngx_http_request_t *r,
     mailping_rules_t *rules, mailping_facts_t *f);
 static void ngx_mailping_evidence_network(ngx_http_request_t *r,
-    ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf, uint64_t now);
-static void ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
+    ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf, uint64_t token,
     uint64_t now);
+static void ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
+    uint64_t token, uint64_t now);
 static ngx_uint_t ngx_mailping_evidence_place(ngx_mailping_main_conf_t *mmcf,
     mailping_facts_t *f);
 static ngx_uint_t ngx_mailping_evidence_self(ngx_http_request_t *r,
@@ -23,20 +25,45 @@ void
 ngx_mailping_evidence(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
     ngx_mailping_loc_conf_t *mlcf, uint64_t now)
 {
+    uint64_t           token;
     mailping_facts_t  *f;
     mailping_rules_t  *rules;
 
     f = &ctx->facts;
     rules = ngx_mailping_worker->conf->rules;
+    token = ngx_mailping_evidence_token(&ctx->token);
 
     mailping_facts_init(rules, f);
 
     ngx_mailping_evidence_request(r, rules, f);
-    ngx_mailping_evidence_network(r, ctx, mlcf, now);
-    ngx_mailping_evidence_history(ctx, now);
+    ngx_mailping_evidence_network(r, ctx, mlcf, token, now);
+    ngx_mailping_evidence_history(ctx, token, now);
 
     mailping_facts_hint(rules, f, ctx->token.hint);
     mailping_facts_self(rules, f, ngx_mailping_evidence_self(r, mlcf));
+}
+
+
+/*
+ * A hash of the whole token, not of its id: the two images of one mail, and
+ * the equal ids of two senders, are different tokens.
+ */
+
+static uint64_t
+ngx_mailping_evidence_token(const mailping_token_t *t)
+{
+    uint64_t  hash;
+
+    if (t->key == MAILPING_TOKEN_NO_KEY) {
+        return ngx_mailping_zone_hash(t->id.data, t->id.len) * 31
+               + ngx_mailping_zone_hash(t->recipient.data, t->recipient.len);
+    }
+
+    /* the MAC follows the id, and is the best hash of the token there is */
+
+    ngx_memcpy(&hash, t->id.data + t->id.len, sizeof(uint64_t));
+
+    return hash;
 }
 
 
@@ -111,13 +138,13 @@ ngx_mailping_evidence_request(ngx_http_request_t *r, mailping_rules_t *rules,
 
 static void
 ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
-    ngx_mailping_loc_conf_t *mlcf, uint64_t now)
+    ngx_mailping_loc_conf_t *mlcf, uint64_t token, uint64_t now)
 {
     uint32_t                   burst;
     uint8_t                    addr[16], masked[16];
     mailping_facts_t          *f;
     mailping_event_t          *e;
-    ngx_mailping_place_t       place;
+    ngx_mailping_network_t     network;
     ngx_mailping_main_conf_t  *mmcf;
 
     f = &ctx->facts;
@@ -136,29 +163,21 @@ ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
 
     mailping_mask_address(addr, mlcf->ipv4, mlcf->ipv6, masked);
 
-    burst = ngx_mailping_zone_burst(ngx_mailping_worker->zone, masked, &e->id,
+    burst = ngx_mailping_zone_burst(ngx_mailping_worker->zone, masked, token,
                                     now);
     mailping_facts_burst(mmcf->rules, f, burst);
 
     if (mmcf->geo) {
 
-        /* the place is that of the masked network, not of the address */
+        ngx_mailping_geo_network(mmcf->geo, addr, &network, ctx->geo[0]);
 
-        ngx_mailping_geo_lookup(mmcf->geo, addr, masked, &place, ctx->geo);
-
-        if (place.known) {
-            mailping_facts_asn(mmcf->rules, f, place.asn);
+        if (network.known) {
+            mailping_facts_asn(mmcf->rules, f, network.asn);
         }
 
-        e->asn = place.asn;
-        e->org.data = place.org.data;
-        e->org.len = place.org.len;
-        e->country.data = place.country.data;
-        e->country.len = place.country.len;
-        e->region.data = place.region.data;
-        e->region.len = place.region.len;
-        e->city.data = place.city.data;
-        e->city.len = place.city.len;
+        e->asn = network.asn;
+        e->org.data = network.org.data;
+        e->org.len = network.org.len;
     }
 
     ctx->place = ngx_mailping_evidence_place(mmcf, f);
@@ -168,7 +187,8 @@ ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
 
 
 static void
-ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx, uint64_t now)
+ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx, uint64_t token,
+    uint64_t now)
 {
     ngx_uint_t         sure;
     mailping_event_t  *e;
@@ -182,7 +202,7 @@ ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx, uint64_t now)
                            (int64_t) now - (int64_t) e->sent);
     }
 
-    e->seen = ngx_mailping_zone_seen(ngx_mailping_worker->zone, &e->id, now,
+    e->seen = ngx_mailping_zone_seen(ngx_mailping_worker->zone, token, now,
                                      e->sent, &sure);
 
     /* "the first that we remember" is not yet "the first" */
@@ -210,6 +230,44 @@ ngx_mailping_evidence_place(ngx_mailping_main_conf_t *mmcf,
     }
 
     return 1;
+}
+
+
+void
+ngx_mailping_evidence_reader(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
+    ngx_mailping_loc_conf_t *mlcf)
+{
+    uint8_t                    addr[16], masked[16];
+    mailping_event_t          *e;
+    ngx_mailping_place_t       place;
+    ngx_mailping_main_conf_t  *mmcf;
+
+    e = &ctx->event;
+    mmcf = ngx_mailping_worker->conf;
+
+    if (mmcf->geo == NULL
+        || !ctx->place
+        || ctx->judgement.verdict != MAILPING_VERDICT_HUMAN
+        || e->privacy >= MAILPING_PRIVACY_MINIMAL
+        || ngx_mailping_address(r->connection->sockaddr, addr) != NGX_OK)
+    {
+        return;
+    }
+
+    /* the place is that of the masked network, not of the address */
+
+    mailping_mask_address(addr, mlcf->ipv4, mlcf->ipv6, masked);
+
+    ngx_explicit_memzero(addr, sizeof(addr));
+
+    ngx_mailping_geo_place(mmcf->geo, masked, &place, ctx->geo + 1);
+
+    e->country.data = place.country.data;
+    e->country.len = place.country.len;
+    e->region.data = place.region.data;
+    e->region.len = place.region.len;
+    e->city.data = place.city.data;
+    e->city.len = place.city.len;
 }
 
 

@@ -81,7 +81,15 @@ static u_char  ngx_mailping_png[] = {
 ngx_int_t
 ngx_mailping_pixel_handler(ngx_http_request_t *r)
 {
+    ngx_int_t                 rc;
     ngx_mailping_loc_conf_t  *mlcf;
+
+    /* a malformed body is answered with 400, so it must not be an open */
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_mailping_module);
 
@@ -136,6 +144,8 @@ ngx_mailping_open(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf)
 
     mailping_classify(mmcf->rules, &ctx->facts, &ctx->judgement, NULL, NULL);
 
+    ngx_mailping_evidence_reader(r, ctx, mlcf);
+
     if (ngx_mailping_describe(r, mlcf, ctx, now) != NGX_OK) {
         ngx_mailping_count(NGX_MAILPING_LOST_FAILED, 1);
         return;
@@ -161,7 +171,7 @@ ngx_mailping_create_ctx(ngx_http_request_t *r)
     }
 
     ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_mailping_ctx_t));
+    ngx_memzero(ctx, offsetof(ngx_mailping_ctx_t, raw));
 
     cln->handler = ngx_mailping_ctx_cleanup;
 
@@ -380,8 +390,8 @@ ngx_mailping_describe(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf,
 static void
 ngx_mailping_agent(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx)
 {
-    mailping_str_t    agent;
-    mailping_event_t *e;
+    mailping_str_t     agent;
+    mailping_event_t  *e;
 
     e = &ctx->event;
 
@@ -407,7 +417,6 @@ static void
 ngx_mailping_record(ngx_mailping_ctx_t *ctx)
 {
     size_t              len;
-    ngx_int_t           rc;
     mailping_ring_t    *ring;
     mailping_event_t   *e;
     mailping_record_t   record;
@@ -427,11 +436,11 @@ ngx_mailping_record(ngx_mailping_ctx_t *ctx)
     record.partition = mailping_event_partition(e->id,
                               ngx_mailping_worker->conf->partitions);
 
-    rc = ngx_mailping_spool_append(ngx_mailping_worker->spool, &record, &ring);
+    /* what the spool cannot take, it counts */
 
-    if (rc != NGX_OK) {
-        ngx_mailping_count(rc == NGX_DECLINED ? NGX_MAILPING_LOST_FULL
-                                              : NGX_MAILPING_LOST_FAILED, 1);
+    if (ngx_mailping_spool_append(ngx_mailping_worker->spool, &record, &ring)
+        != NGX_OK)
+    {
         return;
     }
 
@@ -459,29 +468,24 @@ ngx_mailping_image(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf)
     u_char       *image;
     ngx_buf_t    *b;
     ngx_int_t     rc;
+    ngx_str_t    *type;
     ngx_chain_t   out;
 
     static ngx_str_t  gif = ngx_string("image/gif");
     static ngx_str_t  png = ngx_string("image/png");
 
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (mlcf->image == NGX_MAILPING_GIF) {
-        image = ngx_mailping_gif;
-        len = sizeof(ngx_mailping_gif);
-
-    } else {
+    if (mlcf->image == NGX_MAILPING_PNG) {
+        type = &png;
         image = ngx_mailping_png;
         len = sizeof(ngx_mailping_png);
+
+    } else {
+        type = &gif;
+        image = ngx_mailping_gif;
+        len = sizeof(ngx_mailping_gif);
     }
 
-    if (ngx_mailping_answer(r, mlcf->image == NGX_MAILPING_GIF ? &gif : &png,
-                            len)
-        != NGX_OK)
-    {
+    if (ngx_mailping_answer(r, type, len) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

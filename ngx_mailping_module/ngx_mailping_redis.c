@@ -263,6 +263,15 @@ ngx_mailping_redis_directive(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
             return NGX_CONF_ERROR;
         }
 
+        /* an empty name of a file would mean "without" */
+
+        if (value[1].len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"\" in \"%V\" of "
+                               "\"mailping_redis\"", &value[0]);
+            return NGX_CONF_ERROR;
+        }
+
         rv = cmd->set(cf, cmd, conf);
 
         if (rv == NGX_CONF_OK || rv == NGX_CONF_ERROR) {
@@ -362,7 +371,7 @@ ngx_mailping_redis_prefix(ngx_conf_t *cf, void *post, void *data)
 
     ngx_uint_t  i;
 
-    if (prefix->len == 0 || prefix->len >= MAILPING_RING_PREFIX_MAX) {
+    if (prefix->len >= MAILPING_RING_PREFIX_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid prefix \"%V\", it has 1 to %d bytes",
                            prefix, MAILPING_RING_PREFIX_MAX - 1);

@@ -15,20 +15,23 @@ typedef struct {
     u_char                    *pos;
     u_char                    *last;
     ngx_mailping_zone_t       *zone;
-    uint64_t                   now;        /* Unix ms */
+    uint64_t                   now;         /* Unix ms */
+    ngx_str_t                  connection;  /* JSON, empty: no Redis */
+    ngx_str_t                  databases;   /* JSON, empty: none */
 } ngx_mailping_status_t;
 
 
-static ngx_int_t ngx_mailping_status_body(ngx_http_request_t *r,
+static ngx_int_t ngx_mailping_status_parts(ngx_http_request_t *r,
     ngx_mailping_status_t *st);
+static ngx_int_t ngx_mailping_status_body(ngx_mailping_status_t *st);
 static void ngx_mailping_status_counters(ngx_mailping_status_t *st);
 static void ngx_mailping_status_list(ngx_mailping_status_t *st,
     const char *name, ngx_uint_t counter, ngx_uint_t from, ngx_uint_t n,
     const char *(*text)(unsigned));
 static const char *ngx_mailping_status_refused(unsigned n);
 static void ngx_mailping_status_spool(ngx_mailping_status_t *st);
-static ngx_int_t ngx_mailping_status_text(ngx_mailping_status_t *st,
-    ngx_int_t rc, ngx_str_t *text);
+static uint64_t ngx_mailping_status_age(ngx_mailping_status_t *st,
+    uint64_t time);
 
 
 /* single counters, in the order of the answer */
@@ -95,9 +98,14 @@ ngx_mailping_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_FOUND;
     }
 
+    if (ngx_mailping_status_parts(r, &st) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     b = ngx_create_temp_buf(r->pool, NGX_MAILPING_STATUS_SIZE
                             + NGX_MAILPING_ZONE_RINGS
-                              * NGX_MAILPING_STATUS_RING);
+                              * NGX_MAILPING_STATUS_RING
+                            + st.connection.len + st.databases.len);
     if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -109,7 +117,7 @@ ngx_mailping_status_handler(ngx_http_request_t *r)
     st.zone = ngx_mailping_worker->zone;
     st.now = (uint64_t) tp->sec * 1000 + tp->msec;
 
-    if (ngx_mailping_status_body(r, &st) != NGX_OK) {
+    if (ngx_mailping_status_body(&st) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -122,11 +130,41 @@ ngx_mailping_status_handler(ngx_http_request_t *r)
 }
 
 
+/* what others write, and is as long as names in the configuration are */
+
 static ngx_int_t
-ngx_mailping_status_body(ngx_http_request_t *r, ngx_mailping_status_t *st)
+ngx_mailping_status_parts(ngx_http_request_t *r, ngx_mailping_status_t *st)
+{
+    ngx_mailping_worker_t  *worker;
+
+    worker = ngx_mailping_worker;
+
+    ngx_str_null(&st->connection);
+    ngx_str_null(&st->databases);
+
+    if (worker->delivery
+        && ngx_mailping_delivery_status(worker->delivery, r->pool,
+                                        &st->connection)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (worker->conf->geo
+        && ngx_mailping_geo_status(worker->conf->geo, r->pool, &st->databases)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_mailping_status_body(ngx_mailping_status_t *st)
 {
     uint64_t                   since;
-    ngx_str_t                  text;
     ngx_mailping_main_conf_t  *mmcf;
 
     mmcf = ngx_mailping_worker->conf;
@@ -143,28 +181,14 @@ ngx_mailping_status_body(ngx_http_request_t *r, ngx_mailping_status_t *st)
     ngx_mailping_status_counters(st);
     ngx_mailping_status_spool(st);
 
-    if (ngx_mailping_worker->delivery) {
-        st->pos = ngx_slprintf(st->pos, st->last, ",\"connection\":");
-
-        if (ngx_mailping_status_text(st,
-                ngx_mailping_delivery_status(ngx_mailping_worker->delivery,
-                                             r->pool, &text),
-                &text)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (st->connection.len) {
+        st->pos = ngx_slprintf(st->pos, st->last, ",\"connection\":%V",
+                               &st->connection);
     }
 
-    if (mmcf->geo) {
-        st->pos = ngx_slprintf(st->pos, st->last, ",\"databases\":");
-
-        if (ngx_mailping_status_text(st,
-                ngx_mailping_geo_status(mmcf->geo, r->pool, &text), &text)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (st->databases.len) {
+        st->pos = ngx_slprintf(st->pos, st->last, ",\"databases\":%V",
+                               &st->databases);
     }
 
     st->pos = ngx_slprintf(st->pos, st->last, "}\n");
@@ -286,7 +310,7 @@ ngx_mailping_status_spool(ngx_mailping_status_t *st)
     for (i = 0; i < NGX_MAILPING_ZONE_RINGS; i++) {
         zr = &ring[i];
 
-        if (zr->used != 2) {
+        if (zr->used != 2 || zr->size == 0) {
             continue;
         }
 
@@ -304,7 +328,7 @@ ngx_mailping_status_spool(ngx_mailping_status_t *st)
                                "\"oldest\":%uL,\"state\":\"%s\","
                                "\"owner\":%uA}",
                                zr->size, zr->undelivered,
-                               zr->oldest ? st->now - zr->oldest : 0,
+                               ngx_mailping_status_age(st, zr->oldest),
                                ngx_mailping_ring_states[ngx_min(zr->state,
                                                       MAILPING_RING_FAILED)],
                                zr->pid);
@@ -314,15 +338,10 @@ ngx_mailping_status_spool(ngx_mailping_status_t *st)
 }
 
 
-static ngx_int_t
-ngx_mailping_status_text(ngx_mailping_status_t *st, ngx_int_t rc,
-    ngx_str_t *text)
+/* 0 is no time, and the clock of another worker may be a little ahead */
+
+static uint64_t
+ngx_mailping_status_age(ngx_mailping_status_t *st, uint64_t time)
 {
-    if (rc != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    st->pos = ngx_slprintf(st->pos, st->last, "%V", text);
-
-    return NGX_OK;
+    return (time == 0 || time > st->now) ? 0 : st->now - time;
 }

@@ -64,6 +64,15 @@ typedef struct {
 } ngx_mailping_row_t;
 
 
+/* which slot a ring can have, in the order of preference */
+
+typedef enum {
+    NGX_MAILPING_ZONE_OWN = 0,
+    NGX_MAILPING_ZONE_FREE,
+    NGX_MAILPING_ZONE_IDLE
+} ngx_mailping_zone_slot_e;
+
+
 struct ngx_mailping_zone_s {
     uint64_t                  since;    /* Unix ms */
     ngx_mailping_row_t        row[NGX_MAILPING_ZONE_ROWS];
@@ -76,11 +85,15 @@ struct ngx_mailping_zone_s {
 
 
 static ngx_int_t ngx_mailping_zone_init(ngx_shm_zone_t *shm_zone, void *data);
-static uint64_t ngx_mailping_zone_hash(const u_char *data, size_t len);
 static uint64_t ngx_mailping_zone_now(void);
+static void ngx_mailping_zone_forget(ngx_mailping_bucket_t *b, uint64_t last);
 static ngx_mailping_burst_t *ngx_mailping_zone_network(
     ngx_mailping_zone_t *zone, uint64_t hash, uint32_t period);
 static uint32_t ngx_mailping_zone_distinct(ngx_mailping_burst_t *b);
+static ngx_uint_t ngx_mailping_zone_claim(ngx_mailping_zone_ring_t *zr,
+    ngx_mailping_zone_slot_e kind, const uint8_t uuid[16]);
+static ngx_uint_t ngx_mailping_zone_fits(ngx_mailping_zone_ring_t *zr,
+    ngx_mailping_zone_slot_e kind, const uint8_t uuid[16]);
 
 
 char *
@@ -201,18 +214,16 @@ ngx_mailping_zone_since(ngx_mailping_zone_t *zone)
 
 
 uint32_t
-ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, const mailping_str_t *id,
-    uint64_t now, uint64_t sent, ngx_uint_t *sure)
+ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, uint64_t token, uint64_t now,
+    uint64_t sent, ngx_uint_t *sure)
 {
-    uint32_t                 seen;
-    uint64_t                 hash, word, next, print, last, oldest;
-    ngx_uint_t               i, tries;
+    uint64_t                 word, found, next, print, last, oldest;
+    ngx_uint_t               i, tries, known;
     ngx_mailping_bucket_t   *b;
-    ngx_mailping_history_t  *h, *victim;
+    ngx_mailping_history_t  *h, *slot;
 
-    hash = ngx_mailping_zone_hash(id->data, id->len);
-    print = hash >> NGX_MAILPING_SEEN_BITS;
-    b = &zone->buckets[hash % zone->nbuckets];
+    print = token >> NGX_MAILPING_SEEN_BITS;
+    b = &zone->buckets[token % zone->nbuckets];
 
     *sure = 1;
 
@@ -220,7 +231,9 @@ ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, const mailping_str_t *id,
 
     for (tries = 0; tries < 2 * NGX_MAILPING_ZONE_WAYS; tries++) {
 
-        victim = NULL;
+        slot = NULL;
+        known = 0;
+        found = 0;
         oldest = 0;
 
         for (i = 0; i < NGX_MAILPING_ZONE_WAYS; i++) {
@@ -229,70 +242,95 @@ ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, const mailping_str_t *id,
             last = __atomic_load_n(&h->last, __ATOMIC_RELAXED);
 
             if (word != 0 && word >> NGX_MAILPING_SEEN_BITS == print) {
-                seen = word & NGX_MAILPING_SEEN_MAX;
-                next = (seen < NGX_MAILPING_SEEN_MAX) ? word + 1 : word;
-
-                if (__atomic_compare_exchange_n(&h->word, &word, next, 0,
-                                                __ATOMIC_ACQ_REL,
-                                                __ATOMIC_RELAXED))
-                {
-                    __atomic_store_n(&h->last, now, __ATOMIC_RELAXED);
-                    return next & NGX_MAILPING_SEEN_MAX;
-                }
-
+                slot = h;
+                known = 1;
+                found = word;
                 break;
             }
 
-            if (victim == NULL || word == 0 || last < oldest) {
-                victim = h;
-                oldest = (word == 0) ? 0 : last;
+            if (word == 0) {
+                last = 0;
+            }
+
+            if (slot == NULL || last < oldest) {
+                slot = h;
+                found = word;
+                oldest = last;
             }
         }
 
-        if (i < NGX_MAILPING_ZONE_WAYS) {
+        if (known) {
+            next = found;
+
+            if ((found & NGX_MAILPING_SEEN_MAX) < NGX_MAILPING_SEEN_MAX) {
+                next++;
+            }
+
+            if (__atomic_compare_exchange_n(&slot->word, &found, next, 0,
+                                            __ATOMIC_ACQ_REL,
+                                            __ATOMIC_RELAXED))
+            {
+                __atomic_store_n(&slot->last, now, __ATOMIC_RELAXED);
+                return next & NGX_MAILPING_SEEN_MAX;
+            }
+
             continue;
         }
 
-        word = __atomic_load_n(&victim->word, __ATOMIC_ACQUIRE);
-        last = __atomic_load_n(&victim->last, __ATOMIC_RELAXED);
+        /*
+         * A worker that is killed between these steps makes the bucket less
+         * sure than it could be, never surer.
+         */
+
+        if (found != 0) {
+            ngx_mailping_zone_forget(b, oldest);
+        }
+
+        __atomic_store_n(&slot->last, now, __ATOMIC_RELAXED);
+
         next = print << NGX_MAILPING_SEEN_BITS | 1;
 
-        if (word != 0 && word >> NGX_MAILPING_SEEN_BITS == print) {
-            continue;
-        }
-
-        if (!__atomic_compare_exchange_n(&victim->word, &word, next, 0,
-                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(&slot->word, &found, next, 0,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         {
-            continue;
+            break;
         }
-
-        __atomic_store_n(&victim->last, now, __ATOMIC_RELAXED);
-
-        if (word != 0 && last > b->forgotten) {
-            __atomic_store_n(&b->forgotten, last, __ATOMIC_RELAXED);
-        }
-
-        break;
     }
 
     /*
      * A first fetch is certain when the mail is younger than this memory and
-     * than whatever fell out of the bucket.
+     * than whatever fell out of the bucket.  A time of sending that is still
+     * to come says nothing of the mail's age.
      */
 
-    *sure = (sent != 0 && sent >= zone->since && sent > b->forgotten);
+    *sure = (sent != 0 && sent <= now && sent >= zone->since
+             && sent > __atomic_load_n(&b->forgotten, __ATOMIC_RELAXED));
 
     return 1;
 }
 
 
+static void
+ngx_mailping_zone_forget(ngx_mailping_bucket_t *b, uint64_t last)
+{
+    uint64_t  forgotten;
+
+    forgotten = __atomic_load_n(&b->forgotten, __ATOMIC_RELAXED);
+
+    while (forgotten < last
+           && !__atomic_compare_exchange_n(&b->forgotten, &forgotten, last, 0,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    {
+        /* void */
+    }
+}
+
+
 uint32_t
 ngx_mailping_zone_burst(ngx_mailping_zone_t *zone, const uint8_t network[16],
-    const mailping_str_t *id, uint64_t now)
+    uint64_t token, uint64_t now)
 {
     uint32_t               period;
-    uint64_t               hash;
     ngx_uint_t             bit;
     ngx_mailping_burst_t  *b;
 
@@ -301,8 +339,7 @@ ngx_mailping_zone_burst(ngx_mailping_zone_t *zone, const uint8_t network[16],
     b = ngx_mailping_zone_network(zone, ngx_mailping_zone_hash(network, 16),
                                   period);
 
-    hash = ngx_mailping_zone_hash(id->data, id->len);
-    bit = hash % NGX_MAILPING_ZONE_BITS;
+    bit = token % NGX_MAILPING_ZONE_BITS;
 
     (void) __atomic_fetch_or(
                    &b->bits[period % NGX_MAILPING_ZONE_PERIODS][bit / 64],
@@ -316,9 +353,11 @@ static ngx_mailping_burst_t *
 ngx_mailping_zone_network(ngx_mailping_zone_t *zone, uint64_t hash,
     uint32_t period)
 {
-    uint32_t               print, then, age, oldest;
+    int32_t                passed;
+    uint32_t               print, age, oldest;
     uint64_t               word, next;
-    ngx_uint_t             i, n, tries;
+    ngx_int_t              i;
+    ngx_uint_t             tries;
     ngx_mailping_burst_t  *b, *found;
 
     print = (uint32_t) (hash >> 32) | 1;
@@ -352,12 +391,20 @@ ngx_mailping_zone_network(ngx_mailping_zone_t *zone, uint64_t hash,
             return found;
         }
 
-        then = (word >> 32 == print) ? (uint32_t) word
-                                     : period - NGX_MAILPING_ZONE_PERIODS;
+        passed = NGX_MAILPING_ZONE_PERIODS;
 
-        if ((int32_t) (period - then) < 0) {
-            /* another worker's clock is a little ahead */
-            return found;
+        if (word >> 32 == print) {
+            passed = (int32_t) (period - (uint32_t) word);
+
+            if (passed < 0 && passed > -NGX_MAILPING_ZONE_PERIODS) {
+                /* another worker's clock is a little ahead */
+                return found;
+            }
+
+            if (passed < 0 || passed > NGX_MAILPING_ZONE_PERIODS) {
+                /* long ago, or the clock was set back */
+                passed = NGX_MAILPING_ZONE_PERIODS;
+            }
         }
 
         if (!__atomic_compare_exchange_n(&found->word, &word, next, 0,
@@ -368,9 +415,7 @@ ngx_mailping_zone_network(ngx_mailping_zone_t *zone, uint64_t hash,
 
         /* the winner clears the periods that have passed meanwhile */
 
-        n = ngx_min(period - then, NGX_MAILPING_ZONE_PERIODS);
-
-        for (i = 0; i < n; i++) {
+        for (i = 0; i < passed; i++) {
             ngx_memzero(found->bits[(period - i) % NGX_MAILPING_ZONE_PERIODS],
                         sizeof(found->bits[0]));
         }
@@ -411,29 +456,39 @@ ngx_mailping_zone_distinct(ngx_mailping_burst_t *b)
 }
 
 
+/*
+ * The ring's own slot, else a free one, else one of a ring that nobody holds
+ * and that has nothing to deliver: over the months more rings come and go
+ * than there are slots.  What the former ring recorded goes on counting, in
+ * the distance of "base" to "lsn".
+ */
+
 ngx_mailping_zone_ring_t *
 ngx_mailping_zone_ring(ngx_mailping_zone_t *zone, const mailping_ring_t *ring)
 {
     ngx_uint_t                 i;
+    ngx_atomic_uint_t          recorded;
     ngx_mailping_zone_ring_t  *zr;
+    ngx_mailping_zone_slot_e   kind;
 
-    for (i = 0; i < NGX_MAILPING_ZONE_RINGS; i++) {
-        zr = &zone->ring[i];
+    for (kind = NGX_MAILPING_ZONE_OWN; kind <= NGX_MAILPING_ZONE_IDLE; kind++) {
 
-        if (zr->used == 2
-            && ngx_memcmp(zr->uuid, ring->params.uuid, 16) == 0)
-        {
-            return zr;
-        }
-    }
+        for (i = 0; i < NGX_MAILPING_ZONE_RINGS; i++) {
+            zr = &zone->ring[i];
 
-    for (i = 0; i < NGX_MAILPING_ZONE_RINGS; i++) {
-        zr = &zone->ring[i];
+            if (ngx_mailping_zone_claim(zr, kind, ring->params.uuid) == 0) {
+                continue;
+            }
 
-        if (zr->used == 0 && ngx_atomic_cmp_set(&zr->used, 0, 1)) {
-            ngx_memcpy(zr->uuid, ring->params.uuid, 16);
-            zr->base = ring->lsn;
-            zr->lsn = ring->lsn;
+            if (kind != NGX_MAILPING_ZONE_OWN) {
+                recorded = zr->lsn - zr->base;
+
+                ngx_memcpy(zr->uuid, ring->params.uuid, 16);
+                zr->lsn = ring->lsn;
+                zr->base = ring->lsn - recorded;
+            }
+
+            zr->pid = ngx_pid;
 
             ngx_memory_barrier();
 
@@ -444,6 +499,78 @@ ngx_mailping_zone_ring(ngx_mailping_zone_t *zone, const mailping_ring_t *ring)
     }
 
     return NULL;
+}
+
+
+void
+ngx_mailping_zone_remove(ngx_mailping_zone_t *zone,
+    const mailping_ring_t *ring)
+{
+    ngx_uint_t                 i;
+    ngx_mailping_zone_ring_t  *zr;
+
+    for (i = 0; i < NGX_MAILPING_ZONE_RINGS; i++) {
+        zr = &zone->ring[i];
+
+        if (ngx_mailping_zone_claim(zr, NGX_MAILPING_ZONE_OWN,
+                                    ring->params.uuid))
+        {
+            ngx_memzero(zr->uuid, 16);
+            zr->undelivered = 0;
+            zr->size = 0;
+            zr->pid = 0;
+
+            ngx_memory_barrier();
+
+            zr->used = 2;
+
+            return;
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_mailping_zone_claim(ngx_mailping_zone_ring_t *zr,
+    ngx_mailping_zone_slot_e kind, const uint8_t uuid[16])
+{
+    ngx_atomic_uint_t  used;
+
+    used = (kind == NGX_MAILPING_ZONE_FREE) ? 0 : 2;
+
+    if (zr->used != used
+        || !ngx_mailping_zone_fits(zr, kind, uuid)
+        || !ngx_atomic_cmp_set(&zr->used, used, 1))
+    {
+        return 0;
+    }
+
+    /* another worker may have had it since the first look */
+
+    if (!ngx_mailping_zone_fits(zr, kind, uuid)) {
+        zr->used = used;
+        return 0;
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_mailping_zone_fits(ngx_mailping_zone_ring_t *zr,
+    ngx_mailping_zone_slot_e kind, const uint8_t uuid[16])
+{
+    switch (kind) {
+
+    case NGX_MAILPING_ZONE_OWN:
+        return ngx_memcmp(zr->uuid, uuid, 16) == 0;
+
+    case NGX_MAILPING_ZONE_IDLE:
+        return zr->pid == 0 && zr->undelivered == 0;
+
+    default: /* NGX_MAILPING_ZONE_FREE */
+        return 1;
+    }
 }
 
 
@@ -467,12 +594,12 @@ ngx_mailping_zone_rings(ngx_mailping_zone_t *zone)
 }
 
 
-static uint64_t
+uint64_t
 ngx_mailping_zone_hash(const u_char *data, size_t len)
 {
     /*
-     * Two unlike 32-bit hashes; tokens are signed, so nobody chooses ids to
-     * collide.
+     * Two unlike 32-bit hashes.  Who chooses ids that collide, which is easy
+     * in unsigned mode, harms opens that he could as well forge.
      */
 
     return (uint64_t) ngx_murmur_hash2((u_char *) data, len) << 32

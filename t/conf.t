@@ -11,6 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use POSIX ();
 use Test::More;
 use Test::MailPing;
 use Test::MailPing::MMDB qw(mmdb_write asn_record city_record);
@@ -40,6 +41,7 @@ $t->write_file('badlist.rules', "network office \@bad.txt\n");
 $t->write_file('bad.txt', "192.0.2.0/24\n  nonsense\n");
 $t->write_file('password', "secret\n");
 $t->write_file('nothing', '');
+POSIX::mkfifo($t->path('pipe'), 0600) || die "mkfifo: $!\n";
 
 
 # what surrounds a case
@@ -207,6 +209,7 @@ my @bad = (
             qr/key 1 in ".*$_\.key" cannot be used: \S/ ] }
         qw(short odd text empty)),
     [ [ http => 'mailping_key 1 big.key;' ], qr/big\.key" failed/ ],
+    [ [ http => 'mailping_key 1 pipe;' ], qr/read\(\) ".*pipe" failed/ ],
 
     # unsigned
     [ [ location => 'mailping; mailping_id a@b;' ],
@@ -266,6 +269,7 @@ my @bad = (
     # rules
     [ [ http => 'mailping_rules nowhere.rules;' ],
       qr/open\(\) ".*nowhere\.rules" failed/ ],
+    [ [ http => 'mailping_rules pipe;' ], qr/read\(\) ".*pipe" failed/ ],
     [ [ http => 'mailping_rules bad.rules;' ],
       qr/expected .* found "33" in .*bad\.rules:3, column 26$/m ],
     [ [ http => 'mailping_rules missing.rules;' ],
@@ -317,13 +321,17 @@ my @bad = (
         [ 'server a; mode cluster; database 1;', qr/"database", which/ ],
         [ 'server a; tls_name n;', qr/but not "tls on"/ ],
         [ 'server a; tls_certificate c;', qr/only one of "tls_certificate"/ ],
+        map({ [ "server a; $_ \"\";",
+                qr/invalid value "" in "$_" of "mailping_redis"/ ] }
+            qw(user password_file tls_name master_name)),
         [ 'server a; user u;', qr/a "user", but no "password_file"/ ],
         [ 'server a; password_file nowhere;',
           qr/open\(\) ".*nowhere" failed/ ],
         [ 'server a; password_file nothing;', qr/no password in the first/ ],
-        [ 'server a; prefix "";', qr/invalid prefix ""/ ],
+        [ 'server a; prefix "";', qr/invalid value "" in "prefix"/ ],
         [ 'server a; prefix {x};', qr/prefix|unexpected/ ],
         [ 'server a; prefix "a b";', qr/invalid prefix "a b"/ ],
+        [ 'server "";', qr/invalid value "" in "server"/ ],
         [ 'server a; prefix ' . 'p' x 128 . ';', qr/invalid prefix/ ],
         [ 'server a; partitions 0;', qr/value must be .*1/ ],
         [ 'server a; partitions 129;', qr/value must be .*128/ ],

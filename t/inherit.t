@@ -77,6 +77,11 @@ http {
         location = /mint { mailping_mint $v{base}; }
         location = /status { mailping_status; }
         location = /why { mailping_explain; }
+        location = /any { mailping_status any; if (\$arg_a) { set \$a 1; } }
+        location = /if {
+            mailping_mint http://if/;
+            if (\$arg_id) { set \$a 1; }
+        }
 
         location /unsigned/ { mailping; mailping_id \$arg_i; }
         location /inner/ {
@@ -179,6 +184,13 @@ my $refused = sub {
 
 $t->get('/o/' . $t->mint(id => 'x'), port => $t->port('b'));
 is($refused->('key'), 1, 'keys of http are not inherited beside own ones');
+
+
+# an "if" block goes on with the handler of its location, and what it needs
+
+is($t->get('/any?a=1', header => [ Host => 'a', Via => 'x' ])->status(), 200,
+   '"any" inside of "if"');
+like($t->get('/if?id=a')->body(), qr{http://if/E}, 'the base inside of "if"');
 
 
 # reloads

@@ -44,7 +44,15 @@ http {
         location /ssi/ { ssi on; ssi_types *; alias %%PREFIX%%/; }
         location /mirrored/ { mirror /o/mirror; mailping; }
         location = /status { mailping_status; }
-        location /mirror_off/ { mailping; error_page 404 = /o/x; }
+        location /if/ { mailping png; if ($arg_a) { set $a 1; } }
+        location /app/ { proxy_pass http://unix:%%PREFIX%%/http.sock:/back/; }
+        location ~ ^/back/(.*) {
+            add_header X-Accel-Redirect /o/$1;
+            add_header Set-Cookie own=1;
+            add_header Cache-Control public;
+            add_header Expires "Thu, 01 Jan 2037 00:00:00 GMT";
+            return 204;
+        }
     }
 }
 END
@@ -123,6 +131,27 @@ for my $method (@silent) {
     is($r->body(), $gif, "$method: the image");
 }
 
+# an "if" block is still the location
+
+$r = $t->get('/if/' . $token->('if') . '?a=1');
+is($r->header('Content-Type'), 'image/png', 'the image inside of "if"');
+
+# what an application set before it sent the request here is gone
+
+$r = $t->get('/app/' . $token->('accel'));
+is($r->body(), $gif, 'X-Accel-Redirect: the image');
+is($r->header('Cache-Control'),
+   'no-cache, no-store, must-revalidate, private, max-age=0',
+   'X-Accel-Redirect: cache control');
+is($r->header($_), undef, "X-Accel-Redirect: no $_")
+    for (qw(Set-Cookie Expires Server));
+
+# nginx answers a malformed body with 400, so it is no open
+
+like($t->raw('GET /o/' . $token->('malformed') . " HTTP/1.1\r\nHost: a\r\n"
+             . "Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n"),
+     qr/^HTTP\S+ 400 /, 'a malformed body');
+
 # a discarded body must not become the next request
 
 my $c = $t->connect();
@@ -172,7 +201,7 @@ for my $id (@bad) {
 # what was recorded
 
 my @expected = sort('plain', 'png', 'head', 'pipelined', 'unix', 'no-host',
-                    'mirrored', map({ tr/ /-/r } keys %requests),
+                    'mirrored', 'if', 'accel', map({ tr/ /-/r } keys %requests),
                     'a' x 64, 'order-4711', '!~', '%C3%A4');
 
 ok(wait_for(sub { $redis->entries() >= @expected }), 'events arrive');
