@@ -79,10 +79,10 @@ static u_char *ngx_mailping_explain_rule(u_char *p, u_char *last,
     ngx_mailping_fetch_t *fetch, mailping_judgement_t *j, ngx_uint_t rule);
 
 
-/* the position is the bit in "given" */
+/* bits in "given", which are the positions in the table */
 
-#define NGX_MAILPING_EXPLAIN_IP   0
-#define NGX_MAILPING_EXPLAIN_ASN  1
+#define NGX_MAILPING_EXPLAIN_IP   0x01
+#define NGX_MAILPING_EXPLAIN_ASN  0x02
 
 static ngx_mailping_parameter_t  ngx_mailping_explain_parameters[] = {
     { ngx_string("ip"), ngx_mailping_explain_ip },
@@ -515,27 +515,19 @@ static void
 ngx_mailping_explain_network(ngx_mailping_fetch_t *fetch,
     ngx_mailping_geo_t *geo)
 {
-    u_char                buf[4][MAILPING_EVENT_TEXT_MAX];
-    ngx_uint_t            ip, asn;
-    ngx_mailping_place_t  place;
+    u_char                  buf[MAILPING_EVENT_TEXT_MAX];
+    ngx_mailping_network_t  network;
 
-    ip = fetch->given >> NGX_MAILPING_EXPLAIN_IP & 1;
-    asn = fetch->given >> NGX_MAILPING_EXPLAIN_ASN & 1;
-
-    if (ip) {
+    if (fetch->given & NGX_MAILPING_EXPLAIN_IP) {
         mailping_facts_address(fetch->rules, &fetch->facts, fetch->addr);
 
-        if (!asn && geo) {
-            ngx_mailping_geo_lookup(geo, fetch->addr, fetch->addr, &place,
-                                    buf);
-            asn = place.known;
-            fetch->asn = place.asn;
+        if (!(fetch->given & NGX_MAILPING_EXPLAIN_ASN) && geo) {
+            ngx_mailping_geo_network(geo, fetch->addr, &network, buf);
+            fetch->asn = network.asn;
         }
     }
 
-    if (asn) {
-        mailping_facts_asn(fetch->rules, &fetch->facts, fetch->asn);
-    }
+    mailping_facts_asn(fetch->rules, &fetch->facts, fetch->asn);
 }
 
 

@@ -174,14 +174,17 @@ cmp_ok(abs($sum - 1), '<', 0.00001, 'make one');
 ok(why('ip=::ffff:192.0.2.1')->{facts}{'network:t.office'}, 'IPv4 mapped');
 ok(why('ip=2001:db8::1')->{facts}{'network:t.office'}, 'IPv6');
 ok(why('ip=192.0.2.1')->{facts}{'asn:t.campus'}, 'the database is asked');
-is(ref(why('ip=198.51.100.1')->{facts}{'asn:t.campus'}),
-   'JSON::PP::Boolean', 'and may have nothing');
+is(why('ip=198.51.100.1')->{facts}{'asn:t.campus'}, 'unknown',
+   'and may have nothing');
+is(why('asn=0')->{facts}{'asn:t.campus'}, 'unknown', 'as 0 says');
 
 $j = why('ip=192.0.2.1', 'asn=64511');
 ok(!$j->{facts}{'asn:t.campus'}, 'a given number goes before the database');
 ok($j->{facts}{'asn:t.list'}, 'a number from a list');
 
 ok(why('agent=')->{facts}{'agent:t.none'}, 'no agent');
+ok(why("agent=\0\xff\"\\\n$firefox")->{facts}{'client:t.client'}, 'any bytes');
+ok(why('agent=' . 'x' x 2048 . $firefox), 'a long agent');
 
 $j = why('header.X-Test=YES');
 ok($j->{facts}{'header:t.header'}, 'a header');
@@ -223,6 +226,7 @@ is(rule($j, 't.self')->{group}, 'set', 'group');
 wrong('agnt=x', 'unknown parameter "agnt"');
 wrong('a%22%0a=x', qq{unknown parameter "a"\n"});
 wrong('header.=x', 'unknown parameter "header."');
+wrong('x%ff%c3%28=1', 'unknown parameter "x??("');
 wrong('ip=x', 'invalid value of parameter "ip"');
 wrong('ip', 'invalid value of parameter "ip"');
 wrong('asn=-1', 'invalid value of parameter "asn"');

@@ -33,6 +33,15 @@ typedef struct {
 #define mailping_null_string  { 0, NULL }
 
 
+/* of ASCII letters; tolower() would ask the locale */
+
+static inline uint8_t
+mailping_lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t) (c | 0x20) : c;
+}
+
+
 /*
  * Numbers in our files are little-endian and are encoded byte by byte, so
  * that alignment and the machine's order never matter.

@@ -19,21 +19,6 @@ typedef enum {
 } mailping_open_e;
 
 
-/* the first five are the classes, in their order */
-
-typedef enum {
-    MAILPING_VERDICT_HUMAN = 0,
-    MAILPING_VERDICT_PROXIED,
-    MAILPING_VERDICT_PREFETCH,
-    MAILPING_VERDICT_SCANNER,
-    MAILPING_VERDICT_BOT,
-    MAILPING_VERDICT_SHIELDED,
-    MAILPING_VERDICT_SELF,
-    MAILPING_VERDICT_UNKNOWN,
-    MAILPING_VERDICTS
-} mailping_verdict_e;
-
-
 #define MAILPING_PERSON_NONE   (-1)
 #define MAILPING_COUNTED_MAX   (MAILPING_GROUPS * MAILPING_CLASSES)
 #define MAILPING_REASONS_MAX   256

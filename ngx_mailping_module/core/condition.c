@@ -383,9 +383,7 @@ mailping_condition_name(const mailping_condition_t *c,
         if (c->kind == MAILPING_FACT_ABSENT) {
 
             for (p = dst; *p != '\0'; p++) {
-                if (*p >= 'A' && *p <= 'Z') {
-                    *p = (char) (*p | 0x20);
-                }
+                *p = (char) mailping_lower((uint8_t) *p);
             }
         }
 

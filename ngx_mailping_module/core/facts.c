@@ -19,7 +19,6 @@ static void mailping_facts_value(const mailping_rules_t *rs,
     mailping_facts_t *f, unsigned kind, uint64_t value);
 static int mailping_facts_item(const mailping_header_item_t *item,
     mailping_str_t value);
-static uint8_t mailping_facts_lower(uint8_t c);
 static uint8_t *mailping_facts_hex(uint8_t *p, const uint64_t *words);
 static int mailping_facts_unhex(mailping_str_t text, uint64_t *words);
 
@@ -92,6 +91,10 @@ mailping_facts_asn(const mailping_rules_t *rs, mailping_facts_t *f,
 {
     size_t  lo, hi, mid;
 
+    if (asn == 0) {
+        return;
+    }
+
     mailping_facts_know(rs, f, MAILPING_FACT_ASN);
 
     lo = 0;
@@ -144,7 +147,7 @@ mailping_facts_header(const mailping_rules_t *rs, mailping_facts_t *f,
     }
 
     for (i = 0; i < name.len; i++) {
-        lower[i] = mailping_facts_lower(name.data[i]);
+        lower[i] = mailping_lower(name.data[i]);
     }
 
     name.data = lower;
@@ -190,9 +193,7 @@ mailping_facts_item(const mailping_header_item_t *item, mailping_str_t value)
     for (i = 0; i + item->value.len <= value.len; i++) {
 
         for (k = 0; k < item->value.len; k++) {
-            if (mailping_facts_lower(value.data[i + k])
-                != item->value.data[k])
-            {
+            if (mailping_lower(value.data[i + k]) != item->value.data[k]) {
                 break;
             }
         }
@@ -203,13 +204,6 @@ mailping_facts_item(const mailping_header_item_t *item, mailping_str_t value)
     }
 
     return 0;
-}
-
-
-static uint8_t
-mailping_facts_lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t) (c | 0x20) : c;
 }
 
 

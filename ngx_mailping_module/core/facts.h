@@ -42,8 +42,8 @@ void mailping_facts_address(const mailping_rules_t *rs, mailping_facts_t *f,
     const uint8_t addr[16]);
 
 /*
- * Reports the autonomous system of the address; 0 = the database was asked
- * and has none.  Without a database it is not called.
+ * Reports the autonomous system of the address; 0 = unknown: a network that the
+ * database does not know is not thereby known to be nobody's.
  */
 void mailping_facts_asn(const mailping_rules_t *rs, mailping_facts_t *f,
     uint32_t asn);

@@ -45,6 +45,12 @@ mailping_parser_line(mailping_parser_t *ps, mailping_str_t *text)
         return MAILPING_ERROR;
     }
 
+    /* some editors begin a file with a byte order mark */
+
+    if (ps->nline == 1 && len >= 3 && memcmp(ps->p, "\xef\xbb\xbf", 3) == 0) {
+        ps->p += 3;
+    }
+
     len += lf != NULL;
     text->data += len;
     text->len -= len;

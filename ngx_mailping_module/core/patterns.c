@@ -172,11 +172,7 @@ mailping_patterns_compile(mailping_patterns_t *p)
     p->nsymbols = MAILPING_SYMBOLS;
 
     for (i = 0; i < p->len; i++) {
-        c = p->text[i];
-
-        if (c >= 'A' && c <= 'Z') {
-            c = p->text[i] = (uint8_t) (c | 0x20);
-        }
+        c = p->text[i] = mailping_lower(p->text[i]);
 
         if (p->symbol[c] == MAILPING_SYMBOL_OTHER) {
             p->symbol[c] = (uint16_t) p->nsymbols++;
@@ -184,7 +180,7 @@ mailping_patterns_compile(mailping_patterns_t *p)
     }
 
     for (i = 'A'; i <= 'Z'; i++) {
-        p->symbol[i] = p->symbol[i | 0x20];
+        p->symbol[i] = p->symbol[mailping_lower((uint8_t) i)];
     }
 
     /* the root, and the state after BEGIN, where every text starts */
@@ -282,7 +278,7 @@ mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
     int                  rc;
     uint32_t             i, s;
     const uint8_t       *text;
-    mailping_pattern_t  *pattern;
+    mailping_pattern_t  *pattern, *same;
 
     pattern = &p->pattern[n];
     text = p->text + pattern->offset;
@@ -306,6 +302,21 @@ mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
         rc = mailping_patterns_step(p, &s, MAILPING_SYMBOL_END);
         if (rc != MAILPING_OK) {
             return rc;
+        }
+    }
+
+    /* one of an id is enough, or long lists would be walked for each text */
+
+    for (i = p->state[s].output; i != 0; i = same->next) {
+        same = &p->pattern[i - 1];
+
+        if (same->id == pattern->id) {
+
+            if (pattern->rank < same->rank) {
+                same->rank = pattern->rank;
+            }
+
+            return MAILPING_OK;
         }
     }
 
@@ -423,6 +434,10 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
         mailping_patterns_output(p, s, bits, &best);
     }
 
+    if (best.id != MAILPING_PATTERN_NONE) {
+        bits[best.id / 64] |= (uint64_t) 1 << best.id % 64;
+    }
+
     return best.id;
 }
 
@@ -441,9 +456,10 @@ mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
         for (n = state->output; n != 0; n = pattern->next) {
             pattern = &p->pattern[n - 1];
 
-            bits[pattern->id / 64] |= (uint64_t) 1 << pattern->id % 64;
+            if (pattern->rank == UINT64_MAX) {
+                bits[pattern->id / 64] |= (uint64_t) 1 << pattern->id % 64;
 
-            if (pattern->rank < best->rank) {
+            } else if (pattern->rank < best->rank) {
                 best->rank = pattern->rank;
                 best->id = pattern->id;
             }

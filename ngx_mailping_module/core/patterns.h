@@ -44,10 +44,10 @@ void mailping_patterns_destroy(mailping_patterns_t *p);
 /*
  * Adds a pattern; text is copied.  anchors are MAILPING_PATTERN_BEGIN and _END
  * or'ed; an empty text needs both and matches an empty text.  Several patterns
- * may have one id.  rank orders ids for mailping_patterns_match(), UINT64_MAX
- * keeps an id out of that.  Returns MAILPING_OK; MAILPING_DECLINED when text
- * is longer than MAILPING_PATTERN_MAX or matches everywhere; MAILPING_ERROR
- * when there is no memory.
+ * may have one id.  Those with a rank compete in mailping_patterns_match(),
+ * UINT64_MAX is no rank.  Returns MAILPING_OK; MAILPING_DECLINED when text is
+ * longer than MAILPING_PATTERN_MAX or matches everywhere; MAILPING_ERROR when
+ * there is no memory.
  */
 int mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
     unsigned anchors, uint32_t id, uint64_t rank);
@@ -60,8 +60,9 @@ int mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
 int mailping_patterns_compile(mailping_patterns_t *p);
 
 /*
- * Sets bit id of bits for every pattern that is in text; returns the id with
- * the lowest rank among them, or MAILPING_PATTERN_NONE.  Of a text that is
+ * Sets bit id of bits for every pattern without a rank that is in text, and
+ * for the one with the lowest rank; returns the id of the latter, or
+ * MAILPING_PATTERN_NONE when there is none.  Of a text that is
  * longer than MAILPING_PATTERN_TEXT only these first bytes are searched, and
  * its end for patterns with MAILPING_PATTERN_END.
  */

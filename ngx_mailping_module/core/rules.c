@@ -4,7 +4,6 @@
  */
 
 
-#include "classify.h"
 #include "sets.h"
 
 
@@ -125,8 +124,8 @@ static int
 mailping_rules_provider(mailping_parser_t *ps, mailping_str_t *name)
 {
     if (mailping_parser_name(ps, name,
-                            "provider of at most 64 letters, digits, "
-                            "\"._-\", or \"-\"")
+                             "provider of at most 64 letters, digits, "
+                             "\"._-\", or \"-\"")
         != MAILPING_OK)
     {
         return MAILPING_ERROR;
@@ -188,7 +187,7 @@ mailping_rules_set(mailping_parser_t *ps)
 
     } else {
         return mailping_parser_error(ps, token.data,
-                                    "\"shielded\" or \"self\"");
+                                     "\"shielded\" or \"self\"");
     }
 
     return mailping_rules_terms(ps, rule);
@@ -207,7 +206,7 @@ mailping_rules_prior(mailping_parser_t *ps)
 
     if (rs->prior_file == rs->nfiles) {
         return mailping_parser_error(ps, ps->p - (sizeof("prior") - 1),
-                                    "one prior in a file");
+                                     "one prior in a file");
     }
 
     rs->prior_file = rs->nfiles;
@@ -251,8 +250,8 @@ mailping_rules_new(mailping_parser_t *ps, mailping_rule_t **rule)
     rs = ps->rs;
 
     if (mailping_parser_name(ps, &name,
-                            "rule name of at most 64 letters, digits, "
-                            "\"._-\"")
+                             "rule name of at most 64 letters, digits, "
+                             "\"._-\"")
         != MAILPING_OK)
     {
         return MAILPING_ERROR;
@@ -270,7 +269,7 @@ mailping_rules_new(mailping_parser_t *ps, mailping_rule_t **rule)
 
         if (rs->nrules == MAILPING_RULES_MAX) {
             return mailping_parser_error(ps, name.data,
-                                        "at most 8192 rules");
+                                         "at most 8192 rules");
         }
 
         n = rs->nrules;

@@ -32,6 +32,21 @@ typedef enum {
 } mailping_class_e;
 
 
+/* the first five are the classes, in their order */
+
+typedef enum {
+    MAILPING_VERDICT_HUMAN = 0,
+    MAILPING_VERDICT_PROXIED,
+    MAILPING_VERDICT_PREFETCH,
+    MAILPING_VERDICT_SCANNER,
+    MAILPING_VERDICT_BOT,
+    MAILPING_VERDICT_SHIELDED,
+    MAILPING_VERDICT_SELF,
+    MAILPING_VERDICT_UNKNOWN,
+    MAILPING_VERDICTS
+} mailping_verdict_e;
+
+
 typedef enum {
     MAILPING_GROUP_AGENT = 0,
     MAILPING_GROUP_NETWORK,

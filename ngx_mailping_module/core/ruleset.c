@@ -38,6 +38,7 @@ static int mailping_ruleset_tests(mailping_rules_t *rs);
 static int mailping_ruleset_index(mailping_rules_t *rs);
 static unsigned mailping_ruleset_anchor(const mailping_rule_t *rule,
     const uint32_t *uses);
+static void mailping_ruleset_asns(mailping_rules_t *rs);
 static int mailping_ruleset_compare_asns(const void *one, const void *two);
 
 
@@ -262,11 +263,8 @@ mailping_ruleset_header_item(mailping_rules_t *rs, mailping_header_t *h,
     }
 
     for (i = 0; i < value.len; i++) {
-        p[i] = value.data[i];
-
-        if (match == MAILPING_HEADER_CONTAINS && p[i] >= 'A' && p[i] <= 'Z') {
-            p[i] |= 0x20;
-        }
+        p[i] = match == MAILPING_HEADER_CONTAINS ? mailping_lower(value.data[i])
+                                                 : value.data[i];
     }
 
     item->value.data = p;
@@ -515,11 +513,7 @@ mailping_rules_compile(mailping_rules_t *rs, mailping_rules_error_t *err)
     rs->id = (uint32_t) sum[0] << 24 | (uint32_t) sum[1] << 16
              | (uint32_t) sum[2] << 8 | sum[3];
 
-    if (rs->nasns != 0) {
-        qsort(rs->asn, rs->nasns, sizeof(mailping_asn_t),
-              mailping_ruleset_compare_asns);
-    }
-
+    mailping_ruleset_asns(rs);
     mailping_ruleset_kinds(rs);
 
     for (i = 0; i <= MAILPING_DISTANCE_MAX; i++) {
@@ -755,6 +749,33 @@ mailping_ruleset_anchor(const mailping_rule_t *rule, const uint32_t *uses)
 }
 
 
+/* Sorts them, and keeps one of equals. */
+
+static void
+mailping_ruleset_asns(mailping_rules_t *rs)
+{
+    uint32_t  i, n;
+
+    if (rs->nasns == 0) {
+        return;
+    }
+
+    qsort(rs->asn, rs->nasns, sizeof(mailping_asn_t),
+          mailping_ruleset_compare_asns);
+
+    n = 1;
+
+    for (i = 1; i < rs->nasns; i++) {
+
+        if (mailping_ruleset_compare_asns(&rs->asn[i], &rs->asn[n - 1]) != 0) {
+            rs->asn[n++] = rs->asn[i];
+        }
+    }
+
+    rs->nasns = n;
+}
+
+
 static int
 mailping_ruleset_compare_asns(const void *one, const void *two)
 {
@@ -763,7 +784,11 @@ mailping_ruleset_compare_asns(const void *one, const void *two)
     a = one;
     b = two;
 
-    return a->asn < b->asn ? -1 : a->asn > b->asn;
+    if (a->asn != b->asn) {
+        return a->asn < b->asn ? -1 : 1;
+    }
+
+    return a->fact < b->fact ? -1 : a->fact > b->fact;
 }
 
 

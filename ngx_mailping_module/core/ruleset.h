@@ -9,8 +9,8 @@
 
 
 /*
- * What a rule set is made of.  rules.c fills it, ruleset.c keeps and compiles
- * it, facts.c and classify.c read it; everybody else sees rules.h only.
+ * What a rule set is made of.  rules.c and sets.c fill it, ruleset.c keeps and
+ * compiles it, facts.c and classify.c read it; all others see rules.h only.
  */
 
 #include <openssl/evp.h>

@@ -95,7 +95,7 @@ mailping_sets_items(mailping_parser_t *ps, const mailping_set_t *st)
     c.kind = st->kind;
 
     if (mailping_parser_name(ps, &c.key,
-                            "name of at most 64 letters, digits, \"._-\"")
+                             "name of at most 64 letters, digits, \"._-\"")
         != MAILPING_OK
         || mailping_parser_fact(ps, c.key.data, &c, &fact) != MAILPING_OK)
     {
@@ -252,8 +252,8 @@ mailping_sets_network(mailping_parser_t *ps, mailping_str_t item,
 
         if (p != last || p == slash + 1) {
             return mailping_parser_error(ps, slash + 1, front
-                                        ? "prefix length from 0 to 32"
-                                        : "prefix length from 0 to 128");
+                                         ? "prefix length from 0 to 32"
+                                         : "prefix length from 0 to 128");
         }
     }
 
@@ -314,7 +314,7 @@ mailping_sets_asn(mailping_parser_t *ps, mailping_str_t item, unsigned fact)
 
     if (p != last || p == digits || asn == 0) {
         return mailping_parser_error(ps, item.data,
-                                    "AS number from 1 to 4294967295");
+                                     "AS number from 1 to 4294967295");
     }
 
     if (mailping_ruleset_asn(ps->rs, (uint32_t) asn, fact) != MAILPING_OK) {
@@ -410,8 +410,8 @@ static int
 mailping_sets_header(mailping_parser_t *ps, mailping_str_t item,
     unsigned fact)
 {
-    char                lower[MAILPING_NAME_MAX];
     size_t              i;
+    uint8_t             lower[MAILPING_NAME_MAX];
     unsigned            match;
     mailping_str_t      name, value;
     const uint8_t      *p, *last;
@@ -461,19 +461,15 @@ mailping_sets_header(mailping_parser_t *ps, mailping_str_t item,
 
         if (match == MAILPING_HEADER_CONTAINS && value.len == 0) {
             return mailping_parser_error(ps, item.data,
-                                        "substring of at least one byte");
+                                         "substring of at least one byte");
         }
     }
 
     for (i = 0; i < name.len; i++) {
-        lower[i] = (char) name.data[i];
-
-        if (lower[i] >= 'A' && lower[i] <= 'Z') {
-            lower[i] = (char) (lower[i] | 0x20);
-        }
+        lower[i] = mailping_lower(name.data[i]);
     }
 
-    name.data = (uint8_t *) lower;
+    name.data = lower;
 
     header = mailping_ruleset_header(ps->rs, name);
 
@@ -515,7 +511,7 @@ mailping_sets_quoted(mailping_parser_t *ps, const uint8_t **pp,
 
             if (p + 1 == last || (p[1] != '"' && p[1] != '\\')) {
                 return mailping_parser_error(ps, p,
-                                            "escape \\\" or \\\\");
+                                             "escape \\\" or \\\\");
             }
 
             p++;

@@ -16,6 +16,8 @@
 #define MAYBE  (1 << MAILPING_OPEN_MAYBE)
 #define YES    (1 << MAILPING_OPEN_YES)
 
+#define N_RANDOM  100000
+
 
 static void test_not_yes_alone(const mailping_rules_t *rs);
 static unsigned shares(const mailping_rules_t *rs, const char *agent,
@@ -24,6 +26,13 @@ static void test_networks(const mailping_rules_t *rs);
 static void test_unexpected(const mailping_rules_t *rs);
 static void test_headers_of_gmail(const mailping_rules_t *rs);
 static void test_facts_suffice(const mailping_rules_t *rs);
+static unsigned random_below(unsigned n);
+static void random_fetch(fetch_t *fetch);
+static int is(const mailping_facts_t *f, const char *name);
+static const char *broken(const mailping_rules_t *rs, const fetch_t *fetch,
+    const mailping_judgement_t *j);
+static unsigned count_broken(const mailping_rules_t *rs);
+static void test_promises(const mailping_rules_t *rs);
 static unsigned json_string(const char *line, const char *key, char *dst,
     size_t size);
 static void test_corpus(const mailping_rules_t *rs);
@@ -78,6 +87,9 @@ static const char *const  addresses[] = {
 };
 
 
+static uint32_t  seed;
+
+
 int
 main(void)
 {
@@ -91,6 +103,7 @@ main(void)
         test_unexpected(rs);
         test_headers_of_gmail(rs);
         test_facts_suffice(rs);
+        test_promises(rs);
         test_corpus(rs);
     }
 
@@ -342,6 +355,246 @@ test_facts_suffice(const mailping_rules_t *rs)
            longest);
     ok(cases > 1000, "there are cases");
     is_int(wrong, 0, "stored facts are enough to judge again");
+}
+
+
+/* the low bits of such a generator repeat soon */
+
+static unsigned
+random_below(unsigned n)
+{
+    seed = seed * 1664525 + 1013904223;
+
+    return (seed >> 16) % n;
+}
+
+
+/* Any evidence beside any other, however unlikely. */
+
+static void
+random_fetch(fetch_t *fetch)
+{
+    unsigned  i;
+
+    static const unsigned  ages[] = {
+        0, 1, 5, 9, 10, 29, 30, 59, MINUTE, 599, 600, HOUR, DAY
+    };
+
+    static const uint32_t  asns[] = {
+        0, AS_NONE, AS_HOME, AS_GOOGLE, AS_MICROSOFT, AS_HETZNER, AS_M247,
+        AS_RELAY, 13335, 22616, 22843
+    };
+
+    static const char *const  lines[] = {
+        NULL, NO_HEADERS, GMAIL_HEADERS, BROWSER_HEADERS, "Accept: */*\n",
+        "Accept: text/html\nSec-Fetch-Dest: document\n",
+        BROWSER_HEADERS "Referer: https://mail.example/\n",
+        BROWSER_HEADERS "From: bot@example.com\n",
+        BROWSER_HEADERS "Sec-Purpose: prefetch\n"
+    };
+
+    memset(fetch, 0, sizeof(fetch_t));
+
+    fetch->agent = agents[random_below(sizeof(agents) / sizeof(agents[0]))];
+
+    i = random_below(sizeof(addresses) / sizeof(addresses[0]));
+    fetch->addr = addresses[i];
+
+    if (fetch->addr != NULL) {
+        fetch->asn = asns[random_below(sizeof(asns) / sizeof(asns[0]))];
+    }
+
+    fetch->age = ages[random_below(sizeof(ages) / sizeof(ages[0]))];
+    fetch->headers = lines[random_below(sizeof(lines) / sizeof(lines[0]))];
+    fetch->seen = random_below(4);
+    fetch->burst = random_below(3) * 50;
+    fetch->hint = random_below(MAILPING_HINT_N);
+    fetch->http = random_below(4) == 0 ? 10 : 11;
+    fetch->head = random_below(8) == 0;
+    fetch->self = random_below(16) == 0;
+}
+
+
+static int
+is(const mailping_facts_t *f, const char *name)
+{
+    int  n;
+
+    n = mailping_facts_number(str(name));
+
+    if (n < 0) {
+        ok(0, "\"%s\" is published", name);
+        return 0;
+    }
+
+    return mailping_facts_get(f, (unsigned) n) == 1;
+}
+
+
+/* What the rules promise of a fetch, and this judgement does not keep. */
+
+static const char *
+broken(const mailping_rules_t *rs, const fetch_t *fetch,
+    const mailping_judgement_t *j)
+{
+    int               browser;
+    mailping_facts_t  f;
+
+    evidence(rs, fetch, &f);
+
+    if (fetch->self) {
+        return j->open != MAILPING_OPEN_NO
+               || j->verdict != MAILPING_VERDICT_SELF ? "self" : NULL;
+    }
+
+    if (is(&f, "agent:bare")
+        && (is(&f, "network:apple-relay") || is(&f, "asn:apple-relay")))
+    {
+        return j->open != MAILPING_OPEN_MAYBE
+               || j->verdict != MAILPING_VERDICT_SHIELDED ? "shielded" : NULL;
+    }
+
+    if (fetch->agent == NULL && fetch->addr == NULL) {
+        return j->verdict != MAILPING_VERDICT_UNKNOWN ? "no evidence" : NULL;
+    }
+
+    if (j->open == MAILPING_OPEN_YES) {
+
+        if (fetch->head) {
+            return "HEAD is no person's";
+        }
+
+        if (is(&f, "header:prefetch") && !is(&f, "agent:mail-proxy")) {
+            return "a prefetch that says so";
+        }
+
+        if (is(&f, "agent:gmail-proxy")
+            && (is(&f, "age<10s")
+                || (fetch->addr != NULL && !is(&f, "network:google")
+                    && !is(&f, "asn:google"))))
+        {
+            return "gmail's agent early or from elsewhere";
+        }
+
+        if (is(&f, "agent:gmail-prefetch") || is(&f, "agent:library")
+            || is(&f, "agent:headless") || is(&f, "agent:none")
+            || is(&f, "agent:bare")
+            || (is(&f, "agent:url") && !is(&f, "agent:mail-proxy")))
+        {
+            return "a machine's agent";
+        }
+    }
+
+    browser = is(&f, "agent:browser") && !is(&f, "agent:mail-client")
+              && !is(&f, "agent:mail-proxy") && !is(&f, "agent:gmail-prefetch")
+              && !is(&f, "agent:headless") && !is(&f, "agent:url");
+
+    if (!browser) {
+        return NULL;
+    }
+
+    if (j->open == MAILPING_OPEN_YES) {
+
+        if (is(&f, "network:eop")) {
+            return "a filter's network";
+        }
+
+        if ((is(&f, "network:gateway") || is(&f, "network:hosting"))
+            && !is(&f, "asn:microsoft"))
+        {
+            return "a browser from a gateway or hosting";
+        }
+
+        if (fetch->age == 0
+            && (fetch->addr == NULL || strcmp(fetch->addr, HOME) == 0)
+            && (fetch->asn == 0 || fetch->asn == AS_NONE))
+        {
+            return "neither sending nor the network known";
+        }
+    }
+
+    if (j->open == MAILPING_OPEN_NO && !fetch->head && !is(&f, "header:from")
+        && !is(&f, "header:prefetch") && !is(&f, "header:!accept")
+        && !is(&f, "header:document"))
+    {
+        if ((is(&f, "network:relay") || is(&f, "network:vpn"))
+            && !is(&f, "asn:gateway") && !is(&f, "asn:microsoft"))
+        {
+            return "a browser from a relay or VPN";
+        }
+
+        if (fetch->addr != NULL && strcmp(fetch->addr, HOME) == 0
+            && !is(&f, "asn:hosting") && !is(&f, "asn:gateway")
+            && !(is(&f, "hint:gateway") && is(&f, "age<1m")))
+        {
+            return "a browser at home";
+        }
+    }
+
+    return NULL;
+}
+
+
+/* How many of random fetches, always the same, break a promise. */
+
+static unsigned
+count_broken(const mailping_rules_t *rs)
+{
+    fetch_t               fetch;
+    unsigned              i, wrong;
+    const char           *promise;
+    mailping_judgement_t  j;
+
+    seed = 1;
+    wrong = 0;
+
+    for (i = 0; i < N_RANDOM; i++) {
+        random_fetch(&fetch);
+        judge(rs, &fetch, &j);
+
+        promise = broken(rs, &fetch, &j);
+
+        if (promise != NULL && wrong++ == 0) {
+            printf("# %s: person %d, agent %s, address %s, AS %u, age %u\n",
+                   promise, j.person,
+                   fetch.agent != NULL ? fetch.agent : "unknown",
+                   fetch.addr != NULL ? fetch.addr : "unknown", fetch.asn,
+                   fetch.age);
+        }
+    }
+
+    return wrong;
+}
+
+
+/* Promises hold whatever else is known, not only in the cases of the tables. */
+
+static void
+test_promises(const mailping_rules_t *rs)
+{
+    size_t             i;
+    unsigned           wrong;
+    mailping_rules_t  *more;
+
+    static const char *const  mistakes[] = {
+        "rule microsoft.web network microsoft proxied+17,human-10 "
+            "agent:browser asn:microsoft\n",
+        "rule header.no-language headers - bot+6,scanner+3 "
+            "header:!accept-language agent:browser\n"
+    };
+
+    is_int(count_broken(rs), 0, "promises hold for random fetches");
+
+    for (i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+        more = default_rules(mistakes[i]);
+
+        if (more != NULL) {
+            wrong = count_broken(more);
+            ok(wrong > 0, "a mistake breaks %u", wrong);
+        }
+
+        mailping_rules_destroy(more);
+    }
 }
 
 

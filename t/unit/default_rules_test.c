@@ -82,6 +82,12 @@ static const verdict_case_t  verdicts[] = {
     { "the real Edge 12 is a browser",
       { .agent = EDGE12, .addr = HOME, .asn = AS_HOME, .age = HOUR },
       "yes human - edge" },
+    { "gmail's agent from Azure",
+      { .agent = GMAIL, .addr = MICROSOFT, .asn = AS_MICROSOFT, .age = HOUR },
+      "maybe bot gmail gmail" },
+    { "gmail's agent from the relay",
+      { .agent = GMAIL, .addr = RELAY, .asn = AS_RELAY, .age = HOUR },
+      "maybe bot gmail gmail" },
     { "many readers at once behind gmail's proxy",
       { .agent = GMAIL, .addr = GOOGLE, .asn = AS_GOOGLE, .age = 40,
         .burst = 50 },
@@ -142,6 +148,9 @@ static const verdict_case_t  verdicts[] = {
       { .agent = YAHOOPROXY, .addr = YAHOO, .asn = 34010, .age = 5,
         .headers = NO_HEADERS },
       "yes proxied yahoo yahoo" },
+    { "yahoo's agent from hosting, no ASN database",
+      { .agent = YAHOOPROXY, .addr = AWS, .age = HOUR },
+      "maybe proxied yahoo yahoo" },
     { "yahoo's agent from elsewhere",
       { .agent = YAHOOPROXY, .addr = HOME, .asn = AS_HOME, .age = HOUR },
       "maybe proxied yahoo yahoo" },
@@ -503,7 +512,16 @@ static const verdict_case_t  verdicts[] = {
       { .agent = CHROME }, "maybe human - chrome" },
     { "a browser whose network has no number",
       { .agent = CHROME, .addr = HOME, .asn = AS_NONE, .age = HOUR },
-      "yes human - chrome" }
+      "yes human - chrome" },
+    { "a browser whose network has no number, sending not known",
+      { .agent = CHROME, .addr = "10.1.2.3", .asn = AS_NONE },
+      "maybe human - chrome" },
+    { "Chrome from the relay is not the relay's Safari",
+      { .agent = CHROME, .addr = RELAY, .asn = AS_RELAY, .age = 5 },
+      "maybe proxied apple chrome" },
+    { "Chrome from the relay, an hour after sending",
+      { .agent = CHROME, .addr = RELAY, .asn = AS_RELAY, .age = HOUR },
+      "yes proxied apple chrome" }
 };
 
 
@@ -538,6 +556,9 @@ static const client_case_t  clients[] = {
     { "Outlook-Express/7.0 (MSIE 7.0; Windows NT 6.1; Trident/7.0)",
       "windows-live-mail" },
     { "Superhuman", "superhuman" },
+    { "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 "
+      "(KHTML, like Gecko) Superhuman/1035.0.38 Chrome/120.0.6099.291 "
+      "Electron/28.3.3 Safari/537.36", "superhuman" },
     { "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 "
       "(KHTML, like Gecko) SparkDesktop/3.0.30 Chrome/102.0.5005.63 "
       "Electron/19.0.4 Safari/537.36", "spark" }

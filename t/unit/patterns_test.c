@@ -6,8 +6,10 @@
 
 /*
  * Patterns find exactly what a naive search finds: anchors, case, overlaps,
- * long texts, random patterns in random texts.
+ * long texts, random patterns in random texts, long lists.
  */
+
+#include <time.h>
 
 #include "core/patterns.h"
 #include "tap.h"
@@ -37,6 +39,7 @@ static void test_rank(void);
 static void test_long(void);
 static void test_limits(void);
 static void test_random(void);
+static void test_repeated(void);
 
 
 int
@@ -47,6 +50,7 @@ main(void)
     test_long();
     test_limits();
     test_random();
+    test_repeated();
 
     return done();
 }
@@ -218,11 +222,23 @@ test_rank(void)
     match(p, "Mozilla Safari Chrome", &best);
     is_int(best, 2, "wherever it stands");
 
-    is_int(match(p, "Edge", &best), 0x0a, "both hold");
+    is_int(match(p, "Edge Mozilla", &best), 0x12, "one with a rank holds");
     is_int(best, 1, "rank belongs to a pattern, not to an id");
 
     match(p, "Mozilla", &best);
     is_int(best, MAILPING_PATTERN_NONE, "no rank, no best");
+
+    mailping_patterns_destroy(p);
+
+    p = mailping_patterns_create();
+
+    mailping_patterns_add(p, str("twice"), 0, 1, 20);
+    mailping_patterns_add(p, str("twice"), 0, 2, 10);
+    mailping_patterns_add(p, str("TWICE"), 0, 1, 5);
+    mailping_patterns_compile(p);
+
+    is_int(match(p, "twice", &best), 2, "the same pattern again");
+    is_int(best, 1, "has the lower rank");
 
     mailping_patterns_destroy(p);
 }
@@ -356,8 +372,10 @@ test_random(void)
 
             } while (pattern[k].text[0] == '\0' && pattern[k].anchors != 3);
 
+            /* the upper half has a rank */
+
             mailping_patterns_add(p, str(pattern[k].text), pattern[k].anchors,
-                                  k, k);
+                                  k, k < n / 2 ? UINT64_MAX : k);
         }
 
         mailping_patterns_compile(p);
@@ -371,12 +389,17 @@ test_random(void)
             expected = 0;
             first = MAILPING_PATTERN_NONE;
 
-            for (k = n; k-- > 0; /* void */ ) {
-                if (naive(&pattern[k], text)) {
-                    expected |= (uint64_t) 1 << k;
-                    first = k;
-                    found++;
+            for (k = 0; k < n; k++) {
+
+                if ((k >= n / 2 && first != MAILPING_PATTERN_NONE)
+                    || !naive(&pattern[k], text))
+                {
+                    continue;
                 }
+
+                expected |= (uint64_t) 1 << k;
+                first = k < n / 2 ? MAILPING_PATTERN_NONE : k;
+                found++;
             }
 
             wrong += bits != expected || best != first;
@@ -387,4 +410,34 @@ test_random(void)
 
     is_int(wrong, 0, "%d texts as the naive search", N_RANDOM * N_TEXTS);
     ok(found > 1000, "%u patterns found among them", found);
+}
+
+
+/* A long list that repeats itself costs no more than one without. */
+
+static void
+test_repeated(void)
+{
+    char                  text[MAILPING_PATTERN_TEXT + 1];
+    clock_t               start;
+    unsigned              i;
+    mailping_patterns_t  *p;
+
+    p = mailping_patterns_create();
+
+    for (i = 0; i < 200000; i++) {
+        mailping_patterns_add(p, str("a"), 0, 1, UINT64_MAX);
+    }
+
+    mailping_patterns_compile(p);
+
+    memset(text, 'a', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+
+    start = clock();
+
+    is_int(match(p, text, NULL), 2, "the same pattern very often");
+    ok(clock() - start < CLOCKS_PER_SEC / 10, "is found quickly");
+
+    mailping_patterns_destroy(p);
 }

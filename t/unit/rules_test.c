@@ -137,6 +137,7 @@ test_good(void)
         "",
         "\n\n  \t\r\n",
         "# a comment\n   # another",
+        "\xef\xbb\xbfnetwork a 10.0.0.0/8",
         "network a 10.0.0.0/8",
         "network a 10.0.0.1 2001:db8::/32 ::1 ::ffff:10.0.0.0/104\r\n",
         "network a 0.0.0.0/0 ::/0 # both",
@@ -384,6 +385,10 @@ test_lists(void)
         { "network a @l", "", 0, 0, NULL },
         { "network a @l ::1", "# x\n\n 10.0.0.0/8  # y\r\n::1", 0, 0, NULL },
         { "asn a @l", "AS1\n2", 0, 0, NULL },
+        { "asn a @l", "\xef\xbb\xbf" "1\r\n2\r\n", 0, 0, NULL },
+        { "asn a @l", "1\n\xef\xbb\xbf" "2", 2, 1,
+          "expected AS number from 1 to 4294967295, "
+          "found \"\\xef\\xbb\\xbf2\"" },
         { "agent a @l", "a b#c # d\n\"quoted\"$\n=\"\"\n=x", 0, 0, NULL },
         { "client a @l @l", "@x", 0, 0, NULL },
         { "network a @l", "::1\n  ::1/200", 2, 7,
