@@ -372,6 +372,8 @@ mailping_rules_weight(mailping_parser_t *ps, const uint8_t *p,
     unsigned        class;
     const uint8_t  *digits;
 
+    len = 0;
+
     for (class = 0; class < MAILPING_CLASSES; class++) {
         len = strlen(mailping_class_name(class));
 

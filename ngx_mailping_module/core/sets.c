@@ -148,6 +148,7 @@ mailping_sets_list(mailping_parser_t *ps, const mailping_set_t *st,
 
     path[0] = '\0';
     why[0] = '\0';
+    text = (mailping_str_t) mailping_null_string;
 
     if (ps->load == NULL) {
         snprintf(why, sizeof(why), "no files can be read here");
