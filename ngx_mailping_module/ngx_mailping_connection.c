@@ -262,6 +262,12 @@ ngx_mailping_connection_write_handler(ngx_event_t *wev)
 
     mc->state = NGX_MAILPING_CONNECTION_READY;
 
+    /* a server that refuses clients says so before it is asked */
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, &mc->log, 0,
                    "mailping connected to %V", &mc->name);
 

@@ -860,11 +860,13 @@ ngx_mailping_delivery_report(void *data, mailping_producer_event_e what,
     case MAILPING_PRODUCER_MISSING:
 
         ngx_mailping_count(NGX_MAILPING_MISSING, n);
+        ngx_mailping_spool_changed(source->ring);
 
         ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "mailping cannot send %uL opens of %s again that redis "
-                      "has lost, the spool does not hold them any more",
-                      n, source->producer);
+                      "mailping cannot send %uL opens of %s: %s",
+                      n, source->producer,
+                      text ? text : "redis has lost them, and the spool does "
+                                    "not hold them any more");
         return;
 
     case MAILPING_PRODUCER_RESTORED:

@@ -8,10 +8,13 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <sys/random.h>
 #include <sys/vfs.h>
 
 #include "ngx_mailping_spool.h"
 
+
+#define NGX_MAILPING_SPOOL_STALE  60           /* s, of temporary files */
 
 #define NGX_MAILPING_FS_NFS      0x6969
 #define NGX_MAILPING_FS_BTRFS    0x9123683e
@@ -19,10 +22,32 @@
 #define NGX_MAILPING_FS_OVERLAY  0x794c7630
 
 
+typedef enum {
+    NGX_MAILPING_SPOOL_APPEND = 0,
+    NGX_MAILPING_SPOOL_DELIVER,
+    NGX_MAILPING_SPOOL_REMOVE      /* drained, and of another configuration */
+} ngx_mailping_spool_want_e;
+
+
 static ngx_int_t ngx_mailping_spool_path(ngx_cycle_t *cycle, ngx_str_t *path);
 static ngx_int_t ngx_mailping_spool_mkdir(ngx_cycle_t *cycle, ngx_str_t *path);
 static ngx_int_t ngx_mailping_spool_filesystem(ngx_cycle_t *cycle,
     ngx_str_t *path);
+static ngx_mailping_file_t *ngx_mailping_spool_owned(
+    ngx_mailping_spool_t *spool, const char *name);
+static DIR *ngx_mailping_spool_list(ngx_mailping_spool_t *spool);
+static ngx_uint_t ngx_mailping_spool_is(const char *name, const char *ext);
+static ngx_mailping_file_t *ngx_mailping_spool_scan(
+    ngx_mailping_spool_t *spool, ngx_mailping_spool_want_e want);
+static ngx_mailping_file_t *ngx_mailping_spool_take(
+    ngx_mailping_spool_t *spool, const char *name,
+    ngx_mailping_spool_want_e want);
+static ngx_uint_t ngx_mailping_spool_filled(ngx_mailping_file_t *file);
+static void ngx_mailping_spool_reclaim(ngx_mailping_spool_t *spool);
+static ngx_mailping_file_t *ngx_mailping_spool_make(
+    ngx_mailping_spool_t *spool);
+static ngx_int_t ngx_mailping_spool_create(ngx_mailping_file_t *file,
+    const char *tmp);
 
 
 ngx_int_t
@@ -228,7 +253,9 @@ ngx_mailping_spool_directory(ngx_mailping_spool_t *spool)
 }
 
 
-DIR *
+/* The caller closes it; a failure is logged. */
+
+static DIR *
 ngx_mailping_spool_list(ngx_mailping_spool_t *spool)
 {
     DIR       *dir;
@@ -257,7 +284,9 @@ ngx_mailping_spool_list(ngx_mailping_spool_t *spool)
 }
 
 
-ngx_uint_t
+/* Whether a name is 32 hex digits and this extension. */
+
+static ngx_uint_t
 ngx_mailping_spool_is(const char *name, const char *ext)
 {
     ngx_uint_t  i;
@@ -307,6 +336,463 @@ ngx_mailping_spool_room(ngx_mailping_spool_t *spool, size_t size)
 
     return (total > (off_t) spool->worker->conf->spool.size) ? NGX_DECLINED
                                                              : NGX_OK;
+}
+
+
+void
+ngx_mailping_spool_notice(ngx_mailping_spool_t *spool)
+{
+    DIR                     *dir;
+    uint64_t                 n, opens;
+    ngx_uint_t               rings;
+    const char              *why;
+    struct stat              st;
+    struct dirent           *de;
+    mailping_storage_t       storage;
+    ngx_mailping_file_t     *file;
+
+    dir = ngx_mailping_spool_list(spool);
+    if (dir == NULL) {
+        return;
+    }
+
+    file = ngx_mailping_file_new(spool, "");
+    if (file == NULL) {
+        (void) closedir(dir);
+        return;
+    }
+
+    storage = file->ring.storage;
+    opens = 0;
+    rings = 0;
+
+    for ( ;; ) {
+        de = readdir(dir);
+        if (de == NULL) {
+            break;
+        }
+
+        if (!ngx_mailping_spool_is(de->d_name, ".ring")) {
+            continue;
+        }
+
+        file->fd = openat(spool->dir, de->d_name,
+                          O_RDONLY|O_NOFOLLOW|O_CLOEXEC);
+        if (file->fd == NGX_INVALID_FILE) {
+            continue;
+        }
+
+        if (fstat(file->fd, &st) == 0
+            && mailping_ring_peek(&file->ring, &storage, st.st_size, 1, &n,
+                                  &why)
+               == MAILPING_OK)
+        {
+            rings++;
+            opens += n;
+        }
+
+        (void) ngx_close_file(file->fd);
+        file->fd = NGX_INVALID_FILE;
+    }
+
+    (void) closedir(dir);
+
+    ngx_mailping_file_free(file);
+
+    ngx_log_error(NGX_LOG_NOTICE, spool->log, 0,
+                  "mailping spool \"%V\" holds %uL undelivered opens "
+                  "in %ui rings",
+                  &spool->worker->conf->spool.path, opens, rings);
+}
+
+
+ngx_mailping_file_t *
+ngx_mailping_spool_find(ngx_mailping_spool_t *spool)
+{
+    ngx_mailping_file_t  *file;
+
+    file = NULL;
+
+    if (spool->nfiles < NGX_MAILPING_SPOOL_OWNED) {
+        file = ngx_mailping_spool_scan(spool, NGX_MAILPING_SPOOL_APPEND);
+    }
+
+    if (file == NULL && spool->nfiles < NGX_MAILPING_SPOOL_OWNED) {
+        file = ngx_mailping_spool_make(spool);
+    }
+
+    return file;
+}
+
+
+void
+ngx_mailping_spool_adopt(ngx_mailping_spool_t *spool)
+{
+    if (spool->nfiles < NGX_MAILPING_SPOOL_OWNED) {
+        (void) ngx_mailping_spool_scan(spool, NGX_MAILPING_SPOOL_DELIVER);
+    }
+}
+
+
+/*
+ * Takes a ring that nobody holds: to append to, or because it has records to
+ * deliver.  At most one ring is recovered, whether it fits or not.  Or else
+ * removes all that are known, without recovery, to be of no use.
+ */
+
+static ngx_mailping_file_t *
+ngx_mailping_spool_scan(ngx_mailping_spool_t *spool,
+    ngx_mailping_spool_want_e want)
+{
+    DIR                  *dir;
+    time_t                now;
+    ngx_uint_t            n;
+    struct stat           st;
+    struct dirent        *de;
+    ngx_mailping_file_t  *file;
+
+    dir = ngx_mailping_spool_list(spool);
+    if (dir == NULL) {
+        return NULL;
+    }
+
+    now = ngx_time();
+    n = spool->nfiles;
+    file = NULL;
+
+    while (file == NULL && n == spool->nfiles) {
+
+        de = readdir(dir);
+        if (de == NULL) {
+            break;
+        }
+
+        if (ngx_mailping_spool_is(de->d_name, ".tmp")) {
+
+            if (fstatat(spool->dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0
+                && now - st.st_mtime > NGX_MAILPING_SPOOL_STALE)
+            {
+                file = ngx_mailping_file_new(spool, "");
+
+                if (file && ngx_mailping_file_lock(file, de->d_name) == NGX_OK)
+                {
+                    (void) unlinkat(spool->dir, de->d_name, 0);
+                }
+
+                ngx_mailping_file_free(file);
+                file = NULL;
+            }
+
+            continue;
+        }
+
+        if (!ngx_mailping_spool_is(de->d_name, ".ring")
+            || ngx_mailping_spool_owned(spool, de->d_name))
+        {
+            continue;
+        }
+
+        file = ngx_mailping_spool_take(spool, de->d_name, want);
+    }
+
+    (void) closedir(dir);
+
+    return file;
+}
+
+
+static ngx_mailping_file_t *
+ngx_mailping_spool_owned(ngx_mailping_spool_t *spool, const char *name)
+{
+    ngx_queue_t          *q;
+    ngx_mailping_file_t  *file;
+
+    for (q = ngx_queue_head(&spool->files);
+         q != ngx_queue_sentinel(&spool->files);
+         q = ngx_queue_next(q))
+    {
+        file = ngx_queue_data(q, ngx_mailping_file_t, queue);
+
+        if (ngx_strcmp(file->name, name) == 0) {
+            return file;
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * Returns NULL also for a ring that was taken, but has no room or cannot be
+ * appended to: then a fresh one is better than another one of these.
+ */
+
+static ngx_mailping_file_t *
+ngx_mailping_spool_take(ngx_mailping_spool_t *spool, const char *name,
+    ngx_mailping_spool_want_e want)
+{
+    int                   rc;
+    uint64_t              undelivered;
+    const char           *why;
+    ngx_uint_t            ours, left;
+    struct stat           st;
+    mailping_storage_t    storage;
+    ngx_mailping_file_t  *file;
+
+    file = ngx_mailping_file_new(spool, name);
+    if (file == NULL) {
+        return NULL;
+    }
+
+    if (ngx_mailping_file_lock(file, name) != NGX_OK
+        || fstat(file->fd, &st) == -1)
+    {
+        ngx_mailping_file_free(file);
+        return NULL;
+    }
+
+    storage = file->ring.storage;
+    rc = mailping_ring_peek(&file->ring, &storage, st.st_size, 0, &undelivered,
+                            &why);
+
+    if (rc == MAILPING_ERROR) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be read", name);
+        ngx_mailping_file_free(file);
+        return NULL;
+    }
+
+    if (rc == MAILPING_DECLINED) {
+        ngx_mailping_file_quarantine(file, why);
+        return NULL;
+    }
+
+    ours = file->ring.params.partitions == spool->partitions
+           && file->ring.params.prefix.len == spool->prefix.len
+           && ngx_memcmp(file->ring.prefix, spool->prefix.data,
+                         spool->prefix.len)
+              == 0;
+
+    /*
+     * A ring without records is left alone only after a clean shutdown, else
+     * it may be one that has to be removed and looking into it takes long,
+     * and only when Redis can be trusted to keep what it got from it.
+     */
+
+    left = ours && undelivered == 0 && file->ring.clean
+           && (!spool->roomy
+               || ngx_time() - st.st_mtime
+                  > (time_t) (spool->worker->conf->spool.rewind / 1000));
+
+    if (want == NGX_MAILPING_SPOOL_REMOVE
+        && !ours && undelivered == 0 && file->ring.damage == 0)
+    {
+        ngx_mailping_file_remove(file);
+        return NULL;
+    }
+
+    if (want == NGX_MAILPING_SPOOL_DELIVER ? left
+        : want == NGX_MAILPING_SPOOL_APPEND ? !ours : 1)
+    {
+        ngx_mailping_file_free(file);
+        return NULL;
+    }
+
+    if (ngx_mailping_file_load(file) != NGX_OK) {
+        return NULL;
+    }
+
+    if (mailping_ring_undelivered(&file->ring)) {
+        ngx_log_error(NGX_LOG_NOTICE, spool->log, 0,
+                      "mailping took ring \"%s\" with %uL undelivered opens",
+                      file->name, mailping_ring_undelivered(&file->ring));
+    }
+
+    if (want == NGX_MAILPING_SPOOL_DELIVER) {
+        return file;
+    }
+
+    return (!ngx_mailping_spool_filled(file)
+            && ngx_mailping_file_begin(file) == NGX_OK) ? file : NULL;
+}
+
+
+/* Whether less than a block is left for records. */
+
+static ngx_uint_t
+ngx_mailping_spool_filled(ngx_mailping_file_t *file)
+{
+    mailping_ring_t  *ring;
+
+    ring = &file->ring;
+
+    return ring->undelivered != 0
+           && ring->position - ring->tail
+              > (ring->blocks - 1) * MAILPING_RING_BLOCK;
+}
+
+
+static ngx_mailping_file_t *
+ngx_mailping_spool_make(ngx_mailping_spool_t *spool)
+{
+    u_char                  *p;
+    char                     tmp[NGX_MAILPING_SPOOL_NAME_MAX];
+    ngx_int_t                rc;
+    struct stat              st;
+    ngx_mailping_file_t     *file;
+    mailping_ring_params_t   params;
+
+    rc = ngx_mailping_spool_room(spool, spool->ring_size);
+
+    if (rc == NGX_DECLINED) {
+        ngx_mailping_spool_reclaim(spool);
+        rc = ngx_mailping_spool_room(spool, spool->ring_size);
+    }
+
+    if (rc != NGX_OK) {
+        return NULL;
+    }
+
+    file = ngx_mailping_file_new(spool, "");
+    if (file == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(&params, sizeof(mailping_ring_params_t));
+
+    if (getrandom(params.uuid, 16, GRND_NONBLOCK) != 16
+        || getrandom(params.salt, 16, GRND_NONBLOCK) != 16)
+    {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "getrandom() failed", NULL);
+        ngx_mailping_file_free(file);
+        return NULL;
+    }
+
+    p = ngx_hex_dump((u_char *) tmp, params.uuid, 16);
+    ngx_memcpy(p, ".tmp", sizeof(".tmp"));
+
+    p = ngx_hex_dump((u_char *) file->name, params.uuid, 16);
+    ngx_memcpy(p, ".ring", sizeof(".ring"));
+
+    if (ngx_mailping_spool_create(file, tmp) != NGX_OK) {
+        goto failed;
+    }
+
+    if (fstat(file->fd, &st) == -1) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be examined", tmp);
+        goto failed;
+    }
+
+    ngx_mailping_file_params(file, &st, &params);
+    params.made = (uint64_t) ngx_time() * 1000;
+
+    if (mailping_ring_format(&file->ring.storage, &params) != MAILPING_OK) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be written", tmp);
+        goto failed;
+    }
+
+    if (renameat(spool->dir, tmp, spool->dir, file->name) == -1) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be renamed", tmp);
+        goto failed;
+    }
+
+    if (spool->dir_slot >= 0) {
+        ngx_mailping_sync_written(spool->sync, spool->dir_slot);
+    }
+
+    return ngx_mailping_file_load(file) == NGX_OK ? file : NULL;
+
+failed:
+
+    if (file->fd != NGX_INVALID_FILE) {
+        (void) unlinkat(spool->dir, tmp, 0);
+    }
+
+    ngx_mailping_file_free(file);
+
+    return NULL;
+}
+
+
+/* Makes room by what is delivered and fits another configuration only. */
+
+static void
+ngx_mailping_spool_reclaim(ngx_mailping_spool_t *spool)
+{
+    ngx_queue_t          *q, *next;
+    ngx_mailping_file_t  *file;
+
+    for (q = ngx_queue_head(&spool->files);
+         q != ngx_queue_sentinel(&spool->files);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        file = ngx_queue_data(q, ngx_mailping_file_t, queue);
+
+        if (file != spool->active
+            && file->ring.state != MAILPING_RING_DAMAGED
+            && mailping_ring_undelivered(&file->ring) == 0
+            && !mailping_ring_appendable(&file->ring, spool->prefix,
+                                         spool->partitions))
+        {
+            ngx_mailping_file_remove(file);
+        }
+    }
+
+    (void) ngx_mailping_spool_scan(spool, NGX_MAILPING_SPOOL_REMOVE);
+}
+
+
+/* Makes the temporary file: locked, with all its blocks, within the bound. */
+
+static ngx_int_t
+ngx_mailping_spool_create(ngx_mailping_file_t *file, const char *tmp)
+{
+    ngx_err_t              err;
+    struct flock           fl;
+    ngx_mailping_spool_t  *spool;
+
+    spool = file->spool;
+
+    file->fd = openat(spool->dir, tmp,
+                      O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
+
+    if (file->fd == NGX_INVALID_FILE) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be created; the directory "
+                                  "must belong to the worker processes' user",
+                                  tmp);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&fl, sizeof(struct flock));
+
+    fl.l_type = F_WRLCK;
+    fl.l_whence = SEEK_SET;
+
+    if (fcntl(file->fd, F_OFD_SETLK, &fl) == -1) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be locked", tmp);
+        return NGX_ERROR;
+    }
+
+    /* without blocks of its own the ring could fail in any later write */
+
+    do {
+        err = posix_fallocate(file->fd, 0, spool->ring_size);
+    } while (err == NGX_EINTR);
+
+    if (err) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, err,
+                                  "there is no space for another ring", tmp);
+        return NGX_ERROR;
+    }
+
+    return ngx_mailping_spool_room(spool, 0);
 }
 
 

@@ -240,12 +240,15 @@ ngx_mailping_file_release(ngx_mailping_file_t *file)
     }
 
     if (mailping_ring_close(&file->ring) != MAILPING_OK) {
-        ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
-                      "mailping ring \"%s\" could not be closed cleanly",
-                      file->name);
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be closed cleanly",
+                                  file->name);
     }
 
-    if (file->zr) {
+    if (file->lost) {
+        ngx_mailping_zone_remove(spool->worker->zone, &file->ring);
+
+    } else if (file->zr) {
         ngx_mailping_zone_publish(file->zr, &file->ring, 0);
     }
 
@@ -320,13 +323,37 @@ ngx_mailping_file_quarantine(ngx_mailping_file_t *file, const char *why)
 
         ngx_queue_remove(&file->queue);
         spool->nfiles--;
-
-        if (file->zr) {
-            ngx_mailping_zone_publish(file->zr, &file->ring, 0);
-        }
     }
 
+    ngx_mailping_zone_remove(spool->worker->zone, &file->ring);
     ngx_mailping_file_free(file);
+}
+
+
+void
+ngx_mailping_file_remove(ngx_mailping_file_t *file)
+{
+    ngx_mailping_spool_t  *spool;
+
+    spool = file->spool;
+
+    if (ngx_mailping_file_detach(file) != NGX_OK) {
+        return;
+    }
+
+    if (unlinkat(spool->dir, file->name, 0) == -1) {
+        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
+                                  "a ring cannot be removed", file->name);
+    }
+
+    if (ngx_queue_empty(&file->queue)) {
+        ngx_mailping_zone_remove(spool->worker->zone, &file->ring);
+        ngx_mailping_file_free(file);
+        return;
+    }
+
+    file->lost = 1;
+    (void) ngx_mailping_file_release(file);
 }
 
 

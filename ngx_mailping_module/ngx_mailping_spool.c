@@ -41,44 +41,37 @@
  * A temporary file that is not locked belongs to a dead process once it is
  * older than the moment between open() and fcntl().
  *
+ * Room.  A ring's size is a share of the whole, so that the active rings of
+ * two generations of workers still leave room for those of a third and for
+ * backlog.  When there is no room for another ring, drained ones of another
+ * prefix or partition count make it at once: nobody waits for them.  A worker
+ * that finds no ring tries again after moments, as those of the generation
+ * before may be about to leave; one that exits keeps no drained ring.  What is
+ * lost then are the opens between two tries while undelivered rings, or
+ * workers that do not leave, take all of the room, and those of the second
+ * until workers see in their ticks that what they keep for "rewind" is needed.
+ *
  * Whatever goes wrong is logged once, does not stop the worker and is tried
  * again at the next tick; until then opens are counted as lost.
  */
 
 
 #define NGX_MAILPING_SPOOL_TICK      1000      /* ms */
-#define NGX_MAILPING_SPOOL_STALE     60        /* s, of temporary files */
-#define NGX_MAILPING_SPOOL_OWNED     64        /* rings of one worker */
+#define NGX_MAILPING_SPOOL_RETRY     50        /* ms, without a ring */
 #define NGX_MAILPING_SPOOL_SHARE     4         /* rings per worker */
 
-#define NGX_MAILPING_SPOOL_RING_MIN  (1024 * 1024)
+#define NGX_MAILPING_SPOOL_RING_MIN  (NGX_MAILPING_SPOOL_MIN                  \
+                                      / NGX_MAILPING_SPOOL_SHARE)
 #define NGX_MAILPING_SPOOL_RING_MAX  (16 * 1024 * 1024)
 
 #define NGX_MAILPING_BOOT_ID         "/proc/sys/kernel/random/boot_id"
 
 
-typedef enum {
-    NGX_MAILPING_SPOOL_APPEND = 0,
-    NGX_MAILPING_SPOOL_DELIVER
-} ngx_mailping_spool_want_e;
-
-
 static ngx_int_t ngx_mailping_spool_boot_id(ngx_mailping_spool_t *spool);
-static void ngx_mailping_spool_notice(ngx_mailping_spool_t *spool);
 static void ngx_mailping_spool_tick(ngx_event_t *ev);
+static void ngx_mailping_spool_retry(ngx_event_t *ev);
 static void ngx_mailping_spool_look(ngx_mailping_file_t *file);
 static void ngx_mailping_spool_settle(ngx_mailping_file_t *file);
-static ngx_mailping_file_t *ngx_mailping_spool_owned(
-    ngx_mailping_spool_t *spool, const char *name);
-static ngx_mailping_file_t *ngx_mailping_spool_scan(
-    ngx_mailping_spool_t *spool, ngx_mailping_spool_want_e want);
-static ngx_mailping_file_t *ngx_mailping_spool_take(
-    ngx_mailping_spool_t *spool, const char *name,
-    ngx_mailping_spool_want_e want);
-static ngx_mailping_file_t *ngx_mailping_spool_make(
-    ngx_mailping_spool_t *spool);
-static ngx_int_t ngx_mailping_spool_create(ngx_mailping_file_t *file,
-    const char *tmp);
 static ngx_int_t ngx_mailping_spool_obtain(ngx_mailping_spool_t *spool);
 static ngx_int_t ngx_mailping_spool_write_loss(ngx_mailping_spool_t *spool);
 static ngx_int_t ngx_mailping_spool_write(ngx_mailping_spool_t *spool,
@@ -90,7 +83,7 @@ static ngx_int_t ngx_mailping_file_append(ngx_mailping_file_t *file,
 ngx_mailping_spool_t *
 ngx_mailping_spool_open(ngx_cycle_t *cycle, ngx_mailping_worker_t *worker)
 {
-    size_t                      size;
+    size_t                      size, max;
     ngx_core_conf_t            *ccf;
     ngx_mailping_spool_t       *spool;
     ngx_mailping_redis_conf_t  *redis;
@@ -117,10 +110,17 @@ ngx_mailping_spool_open(ngx_cycle_t *cycle, ngx_mailping_worker_t *worker)
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
+    /* the recovery of a ring takes time, but one worker may have to own all */
+
+    max = worker->conf->spool.size / NGX_MAILPING_SPOOL_OWNED;
+    max = ngx_max(max, NGX_MAILPING_SPOOL_RING_MAX);
+    max = ngx_min(max, (size_t) MAILPING_RING_BLOCKS_MAX
+                       * MAILPING_RING_BLOCK);
+
     size = worker->conf->spool.size
            / (NGX_MAILPING_SPOOL_SHARE * ccf->worker_processes);
     size = ngx_max(size, NGX_MAILPING_SPOOL_RING_MIN);
-    size = ngx_min(size, NGX_MAILPING_SPOOL_RING_MAX);
+    size = ngx_min(size, max);
 
     spool->ring_size = size - size % MAILPING_RING_BLOCK;
 
@@ -141,16 +141,22 @@ ngx_mailping_spool_open(ngx_cycle_t *cycle, ngx_mailping_worker_t *worker)
         ngx_mailping_spool_notice(spool);
     }
 
-    (void) ngx_mailping_spool_obtain(spool);
-
-    spool->started = 1;
-
     spool->dummy.fd = (ngx_socket_t) -1;
+    spool->dummy.data = spool;
+
     spool->tick.handler = ngx_mailping_spool_tick;
     spool->tick.data = &spool->dummy;
     spool->tick.log = spool->log;
     spool->tick.cancelable = 1;
-    spool->dummy.data = spool;
+
+    spool->retry.handler = ngx_mailping_spool_retry;
+    spool->retry.data = &spool->dummy;
+    spool->retry.log = spool->log;
+    spool->retry.cancelable = 1;
+
+    (void) ngx_mailping_spool_obtain(spool);
+
+    spool->started = 1;
 
     /* workers that start together do not look for orphans together */
 
@@ -170,6 +176,20 @@ ngx_mailping_spool_close(ngx_mailping_spool_t *spool)
         ngx_del_timer(&spool->tick);
     }
 
+    /* delivery has stopped, nothing reads the rings any more */
+
+    for (q = ngx_queue_head(&spool->files);
+         q != ngx_queue_sentinel(&spool->files);
+         q = ngx_queue_next(q))
+    {
+        file = ngx_queue_data(q, ngx_mailping_file_t, queue);
+        file->attached = 0;
+    }
+
+    /* the last try for a loss record is not the one that failed before */
+
+    spool->exhausted = 0;
+
     if (spool->loss.count
         && ngx_mailping_spool_write_loss(spool) != NGX_OK)
     {
@@ -178,13 +198,13 @@ ngx_mailping_spool_close(ngx_mailping_spool_t *spool)
                       "loss record tells of", spool->loss.count);
     }
 
+    if (spool->retry.timer_set) {
+        ngx_del_timer(&spool->retry);
+    }
+
     while (!ngx_queue_empty(&spool->files)) {
         q = ngx_queue_head(&spool->files);
         file = ngx_queue_data(q, ngx_mailping_file_t, queue);
-
-        /* delivery has stopped, nothing reads the ring any more */
-
-        file->attached = 0;
 
         (void) ngx_mailping_file_release(file);
     }
@@ -261,93 +281,6 @@ ngx_mailping_spool_boot_id(ngx_mailping_spool_t *spool)
 
 
 static void
-ngx_mailping_spool_notice(ngx_mailping_spool_t *spool)
-{
-    DIR                     *dir;
-    uint64_t                 n, opens;
-    ngx_uint_t               rings;
-    const char              *why;
-    struct stat              st;
-    struct dirent           *de;
-    mailping_storage_t       storage;
-    ngx_mailping_file_t     *file;
-
-    dir = ngx_mailping_spool_list(spool);
-    if (dir == NULL) {
-        return;
-    }
-
-    file = ngx_mailping_file_new(spool, "");
-    if (file == NULL) {
-        (void) closedir(dir);
-        return;
-    }
-
-    storage = file->ring.storage;
-    opens = 0;
-    rings = 0;
-
-    for ( ;; ) {
-        de = readdir(dir);
-        if (de == NULL) {
-            break;
-        }
-
-        if (!ngx_mailping_spool_is(de->d_name, ".ring")) {
-            continue;
-        }
-
-        file->fd = openat(spool->dir, de->d_name,
-                          O_RDONLY|O_NOFOLLOW|O_CLOEXEC);
-        if (file->fd == NGX_INVALID_FILE) {
-            continue;
-        }
-
-        if (fstat(file->fd, &st) == 0
-            && mailping_ring_peek(&file->ring, &storage, st.st_size, &n, &why)
-               == MAILPING_OK)
-        {
-            rings++;
-            opens += n;
-        }
-
-        (void) ngx_close_file(file->fd);
-        file->fd = NGX_INVALID_FILE;
-    }
-
-    (void) closedir(dir);
-
-    ngx_mailping_file_free(file);
-
-    ngx_log_error(NGX_LOG_NOTICE, spool->log, 0,
-                  "mailping spool \"%V\" holds %uL undelivered opens "
-                  "in %ui rings",
-                  &spool->worker->conf->spool.path, opens, rings);
-}
-
-
-static ngx_mailping_file_t *
-ngx_mailping_spool_owned(ngx_mailping_spool_t *spool, const char *name)
-{
-    ngx_queue_t          *q;
-    ngx_mailping_file_t  *file;
-
-    for (q = ngx_queue_head(&spool->files);
-         q != ngx_queue_sentinel(&spool->files);
-         q = ngx_queue_next(q))
-    {
-        file = ngx_queue_data(q, ngx_mailping_file_t, queue);
-
-        if (ngx_strcmp(file->name, name) == 0) {
-            return file;
-        }
-    }
-
-    return NULL;
-}
-
-
-static void
 ngx_mailping_spool_tick(ngx_event_t *ev)
 {
     ngx_queue_t           *q, *next;
@@ -382,16 +315,12 @@ ngx_mailping_spool_tick(ngx_event_t *ev)
         ngx_mailping_spool_look(file);
     }
 
-    if (spool->active == NULL) {
+    if (spool->active == NULL && !ngx_exiting) {
         (void) ngx_mailping_spool_obtain(spool);
     }
 
-    /* one a tick: the recovery of a ring takes its time */
-
-    if (spool->worker->delivery
-        && spool->nfiles < NGX_MAILPING_SPOOL_OWNED)
-    {
-        (void) ngx_mailping_spool_scan(spool, NGX_MAILPING_SPOOL_DELIVER);
+    if (spool->worker->delivery) {
+        ngx_mailping_spool_adopt(spool);
     }
 
     if (spool->loss.count > spool->reported) {
@@ -418,6 +347,24 @@ ngx_mailping_spool_tick(ngx_event_t *ev)
     ngx_add_timer(&spool->tick, NGX_MAILPING_SPOOL_TICK * 9 / 10
                                 + ngx_random() % (NGX_MAILPING_SPOOL_TICK
                                                   / 5));
+}
+
+
+static void
+ngx_mailping_spool_retry(ngx_event_t *ev)
+{
+    ngx_connection_t      *dummy;
+    ngx_mailping_spool_t  *spool;
+
+    dummy = ev->data;
+    spool = dummy->data;
+
+    spool->exhausted = 0;
+    spool->full = 0;
+
+    if (spool->active == NULL) {
+        (void) ngx_mailping_spool_obtain(spool);
+    }
 }
 
 
@@ -472,7 +419,10 @@ ngx_mailping_spool_look(ngx_mailping_file_t *file)
         mailping_ring_fail(&file->ring);
     }
 
-    if (spool->active == file && file->ring.state != MAILPING_RING_CLEAN) {
+    if (spool->active == file
+        && (file->ring.state != MAILPING_RING_CLEAN
+            || (ngx_exiting && mailping_ring_undelivered(&file->ring) == 0)))
+    {
         spool->active = NULL;
     }
 
@@ -541,293 +491,7 @@ ngx_mailping_spool_settle(ngx_mailping_file_t *file)
 
     /* nobody will append to this ring again */
 
-    if (ngx_mailping_file_detach(file) != NGX_OK) {
-        return;
-    }
-
-    if (unlinkat(spool->dir, file->name, 0) == -1) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be removed", file->name);
-    }
-
-    (void) ngx_mailping_file_release(file);
-}
-
-
-/*
- * Takes a ring that nobody holds: to append to, or because it has records to
- * deliver.  At most one ring is recovered, whether it fits or not.
- */
-
-static ngx_mailping_file_t *
-ngx_mailping_spool_scan(ngx_mailping_spool_t *spool,
-    ngx_mailping_spool_want_e want)
-{
-    DIR                  *dir;
-    time_t                now;
-    ngx_uint_t            n;
-    struct stat           st;
-    struct dirent        *de;
-    ngx_mailping_file_t  *file;
-
-    dir = ngx_mailping_spool_list(spool);
-    if (dir == NULL) {
-        return NULL;
-    }
-
-    now = ngx_time();
-    n = spool->nfiles;
-    file = NULL;
-
-    while (file == NULL && n == spool->nfiles) {
-
-        de = readdir(dir);
-        if (de == NULL) {
-            break;
-        }
-
-        if (ngx_mailping_spool_is(de->d_name, ".tmp")) {
-
-            if (fstatat(spool->dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0
-                && now - st.st_mtime > NGX_MAILPING_SPOOL_STALE)
-            {
-                file = ngx_mailping_file_new(spool, "");
-
-                if (file && ngx_mailping_file_lock(file, de->d_name) == NGX_OK)
-                {
-                    (void) unlinkat(spool->dir, de->d_name, 0);
-                }
-
-                ngx_mailping_file_free(file);
-                file = NULL;
-            }
-
-            continue;
-        }
-
-        if (!ngx_mailping_spool_is(de->d_name, ".ring")
-            || ngx_mailping_spool_owned(spool, de->d_name))
-        {
-            continue;
-        }
-
-        file = ngx_mailping_spool_take(spool, de->d_name, want);
-    }
-
-    (void) closedir(dir);
-
-    return file;
-}
-
-
-/* Returns NULL also for a ring that was taken, but cannot be appended to. */
-
-static ngx_mailping_file_t *
-ngx_mailping_spool_take(ngx_mailping_spool_t *spool, const char *name,
-    ngx_mailping_spool_want_e want)
-{
-    int                   rc;
-    uint64_t              undelivered;
-    const char           *why;
-    ngx_uint_t            ours, left;
-    struct stat           st;
-    mailping_storage_t    storage;
-    ngx_mailping_file_t  *file;
-
-    file = ngx_mailping_file_new(spool, name);
-    if (file == NULL) {
-        return NULL;
-    }
-
-    if (ngx_mailping_file_lock(file, name) != NGX_OK
-        || fstat(file->fd, &st) == -1)
-    {
-        ngx_mailping_file_free(file);
-        return NULL;
-    }
-
-    storage = file->ring.storage;
-    rc = mailping_ring_peek(&file->ring, &storage, st.st_size, &undelivered,
-                            &why);
-
-    if (rc == MAILPING_ERROR) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be read", name);
-        ngx_mailping_file_free(file);
-        return NULL;
-    }
-
-    if (rc == MAILPING_DECLINED) {
-        ngx_mailping_file_quarantine(file, why);
-        return NULL;
-    }
-
-    ours = file->ring.params.partitions == spool->partitions
-           && file->ring.params.prefix.len == spool->prefix.len
-           && ngx_memcmp(file->ring.prefix, spool->prefix.data,
-                         spool->prefix.len)
-              == 0;
-
-    /*
-     * A ring without records is left alone only after a clean shutdown, else
-     * it may be one that has to be removed and looking into it takes long,
-     * and only when Redis can be trusted to keep what it got from it.
-     */
-
-    left = ours && undelivered == 0 && file->ring.clean
-           && (!spool->roomy
-               || ngx_time() - st.st_mtime
-                  > (time_t) (spool->worker->conf->spool.rewind / 1000));
-
-    if (want == NGX_MAILPING_SPOOL_APPEND ? !ours : left) {
-        ngx_mailping_file_free(file);
-        return NULL;
-    }
-
-    if (ngx_mailping_file_load(file) != NGX_OK) {
-        return NULL;
-    }
-
-    if (mailping_ring_undelivered(&file->ring)) {
-        ngx_log_error(NGX_LOG_NOTICE, spool->log, 0,
-                      "mailping took ring \"%s\" with %uL undelivered opens",
-                      file->name, mailping_ring_undelivered(&file->ring));
-    }
-
-    if (want == NGX_MAILPING_SPOOL_DELIVER) {
-        return file;
-    }
-
-    return ngx_mailping_file_begin(file) == NGX_OK ? file : NULL;
-}
-
-
-static ngx_mailping_file_t *
-ngx_mailping_spool_make(ngx_mailping_spool_t *spool)
-{
-    u_char                *p;
-    char                   tmp[NGX_MAILPING_SPOOL_NAME_MAX];
-    struct stat            st;
-    ngx_mailping_file_t   *file;
-    mailping_ring_params_t params;
-
-    if (ngx_mailping_spool_directory(spool) != NGX_OK
-        || ngx_mailping_spool_room(spool, spool->ring_size) != NGX_OK)
-    {
-        return NULL;
-    }
-
-    file = ngx_mailping_file_new(spool, "");
-    if (file == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(&params, sizeof(mailping_ring_params_t));
-
-    if (getrandom(params.uuid, 16, GRND_NONBLOCK) != 16
-        || getrandom(params.salt, 16, GRND_NONBLOCK) != 16)
-    {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "getrandom() failed", NULL);
-        ngx_mailping_file_free(file);
-        return NULL;
-    }
-
-    p = ngx_hex_dump((u_char *) tmp, params.uuid, 16);
-    ngx_memcpy(p, ".tmp", sizeof(".tmp"));
-
-    p = ngx_hex_dump((u_char *) file->name, params.uuid, 16);
-    ngx_memcpy(p, ".ring", sizeof(".ring"));
-
-    if (ngx_mailping_spool_create(file, tmp) != NGX_OK) {
-        goto failed;
-    }
-
-    if (fstat(file->fd, &st) == -1) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be examined", tmp);
-        goto failed;
-    }
-
-    ngx_mailping_file_params(file, &st, &params);
-    params.made = (uint64_t) ngx_time() * 1000;
-
-    if (mailping_ring_format(&file->ring.storage, &params) != MAILPING_OK) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be written", tmp);
-        goto failed;
-    }
-
-    if (renameat(spool->dir, tmp, spool->dir, file->name) == -1) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be renamed", tmp);
-        goto failed;
-    }
-
-    if (spool->dir_slot >= 0) {
-        ngx_mailping_sync_written(spool->sync, spool->dir_slot);
-    }
-
-    return ngx_mailping_file_load(file) == NGX_OK ? file : NULL;
-
-failed:
-
-    if (file->fd != NGX_INVALID_FILE) {
-        (void) unlinkat(spool->dir, tmp, 0);
-    }
-
-    ngx_mailping_file_free(file);
-
-    return NULL;
-}
-
-
-/* Makes the temporary file: locked, with all its blocks, within the bound. */
-
-static ngx_int_t
-ngx_mailping_spool_create(ngx_mailping_file_t *file, const char *tmp)
-{
-    ngx_err_t              err;
-    struct flock           fl;
-    ngx_mailping_spool_t  *spool;
-
-    spool = file->spool;
-
-    file->fd = openat(spool->dir, tmp,
-                      O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
-
-    if (file->fd == NGX_INVALID_FILE) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be created; the directory "
-                                  "must belong to the worker processes' user",
-                                  tmp);
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(&fl, sizeof(struct flock));
-
-    fl.l_type = F_WRLCK;
-    fl.l_whence = SEEK_SET;
-
-    if (fcntl(file->fd, F_OFD_SETLK, &fl) == -1) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
-                                  "a ring cannot be locked", tmp);
-        return NGX_ERROR;
-    }
-
-    /* without blocks of its own the ring could fail in any later write */
-
-    do {
-        err = posix_fallocate(file->fd, 0, spool->ring_size);
-    } while (err == NGX_EINTR);
-
-    if (err) {
-        ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, err,
-                                  "there is no space for another ring", tmp);
-        return NGX_ERROR;
-    }
-
-    return ngx_mailping_spool_room(spool, 0);
+    ngx_mailping_file_remove(file);
 }
 
 
@@ -838,18 +502,19 @@ ngx_mailping_spool_obtain(ngx_mailping_spool_t *spool)
 {
     ngx_mailping_file_t  *file;
 
-    file = NULL;
-
-    if (spool->nfiles < NGX_MAILPING_SPOOL_OWNED) {
-        file = ngx_mailping_spool_scan(spool, NGX_MAILPING_SPOOL_APPEND);
-    }
-
-    if (file == NULL && spool->nfiles < NGX_MAILPING_SPOOL_OWNED) {
-        file = ngx_mailping_spool_make(spool);
-    }
+    file = ngx_mailping_spool_find(spool);
 
     if (file == NULL) {
         spool->exhausted = 1;
+
+        /* an error takes longer to go away than another worker */
+
+        if (!spool->failing && !spool->retry.timer_set) {
+            ngx_add_timer(&spool->retry, NGX_MAILPING_SPOOL_RETRY
+                                         + ngx_random()
+                                           % NGX_MAILPING_SPOOL_RETRY);
+        }
+
         return NGX_DECLINED;
     }
 

@@ -15,6 +15,7 @@
 /* what the files of the spool share; ngx_mailping.h has what others use */
 
 
+#define NGX_MAILPING_SPOOL_OWNED     64        /* rings of one worker */
 #define NGX_MAILPING_SPOOL_NAME      32        /* hex digits of the uuid */
 #define NGX_MAILPING_SPOOL_NAME_MAX  (NGX_MAILPING_SPOOL_NAME                 \
                                       + sizeof(".ring"))
@@ -30,7 +31,7 @@ typedef struct {
     ngx_mailping_spool_t      *spool;
     unsigned                   attached:1;
     unsigned                   idle:1;      /* drained, not appended to */
-    unsigned                   lost:1;      /* others removed the file */
+    unsigned                   lost:1;      /* the file was removed */
     unsigned                   pending:1;   /* no appends until synced */
     char                       name[NGX_MAILPING_SPOOL_NAME_MAX];
 } ngx_mailping_file_t;
@@ -55,13 +56,14 @@ struct ngx_mailping_spool_s {
     const char                *failure;     /* last one logged */
     ngx_err_t                  failure_err;
     unsigned                   failing:1;   /* seen again since the tick */
-    unsigned                   exhausted:1; /* no ring until the tick */
+    unsigned                   exhausted:1; /* no ring until the next try */
     unsigned                   starved:1;   /* no ring had room */
     unsigned                   full:1;      /* until a record is delivered */
     unsigned                   roomy:1;     /* within the size, as of tick */
     unsigned                   started:1;
 
     ngx_event_t                tick;
+    ngx_event_t                retry;       /* of a worker without a ring */
     ngx_connection_t           dummy;
 };
 
@@ -71,17 +73,26 @@ struct ngx_mailping_spool_s {
 /* Opens the directory; a worker keeps it as long as it exists. */
 ngx_int_t ngx_mailping_spool_directory(ngx_mailping_spool_t *spool);
 
-/* A listing of the directory, which the caller closes; NULL: logged. */
-DIR *ngx_mailping_spool_list(ngx_mailping_spool_t *spool);
-
-/* Whether a name is 32 hex digits and this extension. */
-ngx_uint_t ngx_mailping_spool_is(const char *name, const char *ext);
-
 /*
  * Whether what exists and one more ring of this size are within the bound.
  * Quarantined files are the operator's and do not count.
  */
 ngx_int_t ngx_mailping_spool_room(ngx_mailping_spool_t *spool, size_t size);
+
+/* Logs how many opens the rings hold. */
+void ngx_mailping_spool_notice(ngx_mailping_spool_t *spool);
+
+/*
+ * A ring that can be appended to: one that nobody holds, or else a new one.
+ * NULL: there is none, and errors are logged.
+ */
+ngx_mailping_file_t *ngx_mailping_spool_find(ngx_mailping_spool_t *spool);
+
+/*
+ * Takes a ring that nobody holds and that has something to deliver; one only,
+ * because its recovery takes time.
+ */
+void ngx_mailping_spool_adopt(ngx_mailping_spool_t *spool);
 
 /*
  * Logs what does not work once, until something else does not or until a
@@ -130,6 +141,12 @@ ngx_int_t ngx_mailping_file_release(ngx_mailping_file_t *file);
  * it is in flight it stays, and the next tick comes here again.
  */
 void ngx_mailping_file_quarantine(ngx_mailping_file_t *file, const char *why);
+
+/*
+ * Unlinks a drained ring, and frees it.  When a batch of it is in flight it
+ * stays, for another time.
+ */
+void ngx_mailping_file_remove(ngx_mailping_file_t *file);
 
 /* Closes and frees a file; its lock ends also if the thread still has it. */
 void ngx_mailping_file_free(ngx_mailping_file_t *file);

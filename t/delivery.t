@@ -161,6 +161,18 @@ ok(wait_for(sub {
 }), 'a killed connection is made again');
 
 
+# what a server says that takes no more clients is heard
+
+$from = $t->log_size();
+$redis->command('CONFIG', 'SET', 'maxclients', 1);
+$redis->command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+is(fetch('clients'), 200, 'the pixel without a free client in redis');
+refused_once(qr/\[error\].* mailping .*max number of clients/, $from,
+             'a full server');
+$redis->command('CONFIG', 'SET', 'maxclients', 10000);
+ok(wait_for(sub { ids() =~ /clients/ }, 12), 'the open arrives');
+
+
 # a server that hangs is given up after reply_timeout
 
 $t->write_conf(conf('server %%REDIS%%; reply_timeout 300ms;'));

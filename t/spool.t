@@ -142,7 +142,7 @@ ok(wait_for(sub { $redis->length() == 220 }, 15), 'all opens arrive')
 my %id;
 $id{$_->{id}}++ for ($redis->entries());
 
-is(scalar(grep { $id{"wait$_"} // 0 == 1 } (1 .. 200)), 200,
+is(scalar(grep { ($id{"wait$_"} // 0) == 1 } (1 .. 200)), 200,
    'those before the kill');
 is(scalar(grep { $_ != 1 } values(%id)), 0, 'each once');
 

@@ -46,7 +46,6 @@ typedef enum {
 
 #define MAILPING_RECORD_EVENT  1
 #define MAILPING_RECORD_LOSS   2
-#define MAILPING_RECORD_PAD    3
 
 
 /* an entry type=open; empty strings are unknown values */

@@ -151,7 +151,7 @@ mailping_ring_open(mailping_ring_t *ring, const mailping_storage_t *storage,
 
 int
 mailping_ring_peek(mailping_ring_t *ring, const mailping_storage_t *storage,
-    uint64_t size, uint64_t *undelivered, const char **why)
+    uint64_t size, unsigned deep, uint64_t *undelivered, const char **why)
 {
     int                   rc;
     mailping_ring_slot_t  slot, *newest;
@@ -166,6 +166,11 @@ mailping_ring_peek(mailping_ring_t *ring, const mailping_storage_t *storage,
 
     if (newest != NULL && ring->clean) {
         *undelivered = slot.undelivered;
+        return MAILPING_OK;
+    }
+
+    if (!deep) {
+        *undelivered = UINT64_MAX;
         return MAILPING_OK;
     }
 

@@ -157,14 +157,15 @@ int mailping_ring_open(mailping_ring_t *ring,
 /*
  * Looks into a ring that somebody else may own: ring->params is then the
  * header's, and *undelivered how many records are not delivered.  The number
- * is the last slot's when that says "clean shutdown"; else the ring is read,
- * which a concurrent owner makes inexact.  For "is it worth locking" and for
- * the start notice; before any other use ring is to be opened.  size is the
- * file's.  Returns what mailping_ring_open() returns.
+ * is the last slot's when that says "clean shutdown".  Else the ring is read
+ * when "deep" is set, which takes as long as opening it and which a concurrent
+ * owner makes inexact, and the number is UINT64_MAX when not.  Before any
+ * other use ring is to be opened.  size is the file's.  Returns what
+ * mailping_ring_open() returns.
  */
 int mailping_ring_peek(mailping_ring_t *ring,
-    const mailping_storage_t *storage, uint64_t size, uint64_t *undelivered,
-    const char **why);
+    const mailping_storage_t *storage, uint64_t size, unsigned deep,
+    uint64_t *undelivered, const char **why);
 
 /* Whether records may be appended for this prefix and partition count. */
 int mailping_ring_appendable(const mailping_ring_t *ring,

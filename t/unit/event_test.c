@@ -180,7 +180,7 @@ test_bounds(void)
     is_int(mailping_event_xadd(MAILPING_RECORD_EVENT, 1, s, key, longest,
                                1, command), MAILPING_ERROR,
            "producer too long");
-    is_int(mailping_event_xadd(MAILPING_RECORD_PAD, 1, s, key, producer, 1,
+    is_int(mailping_event_xadd(MAILPING_RECORD_LOSS + 1, 1, s, key, producer, 1,
                                command), MAILPING_ERROR, "not an entry");
 
     /* "x" and then characters of two, three and four bytes over the bound */

@@ -575,7 +575,10 @@ test_basic(void)
        && ring.part[0].identity.replid[19] == 0x11, "identity is kept");
     is_int(drain(&ring, 0, 60), 40, "and all are read");
 
-    is_int(mailping_ring_peek(&ring, &storage, SMALL, &n, &why), MAILPING_OK,
+    is_int(mailping_ring_peek(&ring, &storage, SMALL, 0, &n, &why), MAILPING_OK,
+           "peek without reading");
+    ok(n == UINT64_MAX, "does not know the undelivered");
+    is_int(mailping_ring_peek(&ring, &storage, SMALL, 1, &n, &why), MAILPING_OK,
            "peek");
     is_int(n, 40, "sees the undelivered");
     ok(ring.params.partitions == 1 && ring.params.prefix.len == 8
@@ -1321,7 +1324,7 @@ test_states(void)
 
     reopen(&ring, &disk, &here);
     is_int(ring.state, MAILPING_RING_CLEAN, "it stays clean");
-    is_int(mailping_ring_peek(&ring, &storage, SMALL, &n, &why), MAILPING_OK,
+    is_int(mailping_ring_peek(&ring, &storage, SMALL, 1, &n, &why), MAILPING_OK,
            "peek");
     is_int(n, 1, "believes a clean slot");
 
