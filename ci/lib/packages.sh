@@ -11,7 +11,7 @@ packages_build="gcc make pkg-config nginx nginx-dev libmaxminddb-dev
 packages_demo="$packages_build redis-server redis-tools perl curl"
 
 packages_test="$packages_demo clang libio-socket-ssl-perl openssl procps
-    valgrind strace nodejs php-cli python3"
+    valgrind strace mmdb-bin nodejs php-cli python3"
 
 packages_bench="$packages_demo wrk"
 

@@ -38,7 +38,7 @@ test_slots(void)
 {
     /* the check value of CRC16-XMODEM, and slots as CLUSTER KEYSLOT has them */
 
-    is_int(mailping_topology_slot(str("123456789")), 0x31c3, "123456789");
+    is_int(mailping_topology_slot(str("123456789")), 0x31c3, "check value");
     is_int(mailping_topology_slot(str("")), 0, "empty");
     is_int(mailping_topology_slot(str("foo")), 12182, "foo");
     is_int(mailping_topology_slot(str("bar")), 5061, "bar");
