@@ -95,6 +95,7 @@ sub read_file {
 my @files = grep { -f "$repo/$_" }
     sources('config', 'ci/*', 'ci/lib/*', '.ci/run',
             'ngx_mailping_module/*.[ch]', 'ngx_mailping_module/core/*.[ch]',
+            'ngx_mailping_module/tools/*.[ch]',
             't/*.t', 't/lib/Test/*.pm', 't/lib/Test/MailPing/*.pm',
             't/unit/*.[ch]', 't/sim/*.[ch]', 't/fuzz/*.[ch]');
 
