@@ -884,7 +884,7 @@ ngx_mailping_delivery_report(void *data, mailping_producer_event_e what,
         ngx_mailping_count(NGX_MAILPING_STOPPED, 1);
 
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "mailping stops the delivery of %s: %s",
+                      "mailping stops the delivery of %s until a reload: %s",
                       source->producer, text);
         return;
 

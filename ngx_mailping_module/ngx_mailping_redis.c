@@ -235,7 +235,18 @@ ngx_mailping_redis_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
-    return ngx_mailping_redis_init(cf, redis);
+    rv = ngx_mailping_redis_init(cf, redis);
+
+    if (rv == NGX_CONF_OK || rv == NGX_CONF_ERROR) {
+        return rv;
+    }
+
+    /* cf->args are by now those of the block's last directive */
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"mailping_redis\" directive %s", rv);
+
+    return NGX_CONF_ERROR;
 }
 
 

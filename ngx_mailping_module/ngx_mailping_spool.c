@@ -325,7 +325,8 @@ ngx_mailping_spool_tick(ngx_event_t *ev)
 
     if (spool->loss.count > spool->reported) {
         ngx_log_error(NGX_LOG_WARN, spool->log, 0,
-                      "mailping lost %uL opens, the spool \"%V\" has no room",
+                      "mailping lost %uL opens, the spool \"%V\" is full or "
+                      "cannot be written",
                       spool->loss.count - spool->reported,
                       &spool->worker->conf->spool.path);
 

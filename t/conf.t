@@ -308,6 +308,7 @@ my @bad = (
     map({ my ($inside, $message) = @$_;
           [ [ http => "mailping_redis { $inside }" ], $message ] }
         [ '', qr/"mailping_redis" directive has no "server"/ ],
+        [ 'prefix p;', qr/"mailping_redis" directive has no "server"/ ],
         [ 'server 127.0.0.1:x;', qr/invalid port in server "127\.0\.0\.1:x"/ ],
         [ 'server 127.0.0.1:1/x;', qr/in server "127\.0\.0\.1:1\/x"/ ],
         [ 'server a b;', qr/invalid number of arguments in "server"/ ],
@@ -324,7 +325,9 @@ my @bad = (
         map({ [ "server a; $_ \"\";",
                 qr/invalid value "" in "$_" of "mailping_redis"/ ] }
             qw(user password_file tls_name master_name)),
-        [ 'server a; user u;', qr/a "user", but no "password_file"/ ],
+        [ 'server a; user u;',
+          qr/"mailping_redis" directive has a "user", but no "password_file"/
+        ],
         [ 'server a; password_file nowhere;',
           qr/open\(\) ".*nowhere" failed/ ],
         [ 'server a; password_file nothing;', qr/no password in the first/ ],

@@ -5,6 +5,7 @@
 # The examples of the documentation are loaded: each ```nginx block is put
 # where its "test:" comment says and given to "nginx -t"; the README's lines
 # are added to Debian's own nginx.conf, and an open goes from there to Redis.
+# The map of the source names every file, and no other.
 
 use strict;
 use warnings;
@@ -77,11 +78,20 @@ sub here {
 }
 
 
+sub text_of {
+    my ($file) = @_;
+
+    open(my $in, '<', repository() . "/$file") || die "no $file: $!\n";
+    local $/;
+
+    return scalar(<$in>);
+}
+
+
 sub examples {
     my ($file, $mark) = @_;
 
-    open(my $in, '<', repository() . "/$file") || die "no $file: $!\n";
-    my $text = do { local $/; <$in> };
+    my $text = text_of($file);
 
     my $unmarked = () = $text =~ /^```nginx\n/mg;
     my @examples;
@@ -113,6 +123,38 @@ cmp_ok($n, '>', 10, 'there are examples');
 
 my ($code) = $t->check_conf(here($wrap{server}->("location / { mailpin; }")));
 isnt($code, 0, 'the control: a wrong example fails');
+
+
+# a file of core is named with or without its suffix, one of the glue also
+# without what all of them begin with
+
+sub unnamed {
+    my ($text, @files) = @_;
+
+    return grep {
+        my ($core, $stem, $suffix) = m|(core/)?(\w+)(\.[ch])$|;
+        my $short = $stem =~ s/^ngx_mailping(?=_)//r;
+
+        $text !~ m{`(?:core/)?(?:\Q$stem$suffix\E|\Q$short$suffix\E)`}
+        && !($core && $text =~ /`\Q$stem\E`/)
+    } @files;
+}
+
+
+my $architecture = text_of('docs/architecture.md');
+my $source = repository() . '/ngx_mailping_module';
+my @files = glob("$source/*.[ch] $source/core/*.[ch]");
+
+cmp_ok(scalar(@files), '>', 50, 'there are source files');
+is(join(' ', unnamed($architecture, @files)), '',
+   'docs/architecture.md names every source file');
+is(join(' ', unnamed($architecture, 'core/no.c', 'ngx_mailping_no.c')),
+   'core/no.c ngx_mailping_no.c', 'the control: an unnamed file is noticed');
+
+my @gone = grep { !-e "$source/$_" && !-e "$source/core/$_" }
+           $architecture =~ /`(?:core\/)?(ngx_mailping\w*\.[ch])`/g;
+
+is("@gone", '', 'docs/architecture.md names no file that is gone');
 
 
 # the README's lines in Debian's stock configuration
