@@ -44,7 +44,7 @@ my ($code, $output) = run_command(@perl, $demo, '--once');
 is($code, 0, 'demo') || diag($output);
 like($output, qr/^time +id +open +verdict +person +reasons$/m, 'a table');
 like($output, qr/^(\d+) of \1 verdicts are as expected$/m, 'all as expected');
-like($output, qr/^\d\d:\d\d:\d\d  curl +no +bot +0  library/m, 'a row');
+like($output, qr/^\d\d:\d\d:\d\d  curl +no +bot +\d  library/m, 'a row');
 is_deeply([ leftovers() ], [], 'nothing is left');
 
 is((run_command(@perl, $demo, '--twice'))[0], 255, 'an unknown option');

@@ -55,6 +55,8 @@ sub document_table {
 my @editions = (
     [ 154,
       '704d4c3979a172f0aa84577eb833bc66903c9a59d22934c4768be2699a23f2a5' ],
+    [ 172,
+      '6804790c26e783a84a105292ed3929ddae7fbb963cab97384817397be57256bc' ],
 );
 
 

@@ -26,6 +26,8 @@
     file(fortinet, "fortinet.txt")                                            \
     file(google_proxy, "google-proxy.txt")                                    \
     file(hosting, "hosting.txt")                                              \
+    file(hosting_asn, "hosting-asn.txt")                                      \
+    file(hosting_doubtful_asn, "hosting-doubtful-asn.txt")                    \
     file(microsoft, "microsoft.txt")                                          \
     file(mimecast, "mimecast.txt")                                            \
     file(proofpoint, "proofpoint.txt")                                        \

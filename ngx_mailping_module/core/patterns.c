@@ -11,7 +11,9 @@
 
 /*
  * Anchors are symbols of their own: the automaton reads BEGIN, the text, END.
- * So ^"x" is the string BEGIN x, and no position has to be compared.
+ * So ^"x" is the string BEGIN x, and no position has to be compared.  Words
+ * cannot be symbols, as each byte may be the begin of one and the end of
+ * another: of a pattern that is found the two bytes beside it are looked at.
  */
 
 #define MAILPING_SYMBOL_OTHER  0       /* bytes that are in no pattern */
@@ -30,7 +32,8 @@ typedef struct {
     uint32_t                  len;
     uint32_t                  id;
     uint32_t                  next;    /* of the same state, + 1 */
-    unsigned                  anchors;
+    uint16_t                  anchors;
+    uint16_t                  words;   /* those of anchors that are */
 } mailping_pattern_t;
 
 
@@ -45,6 +48,14 @@ typedef struct {
     uint64_t                  rank;
     uint32_t                  id;
 } mailping_best_t;
+
+
+/* a text that is searched, and where what was found in it ends */
+
+typedef struct {
+    mailping_str_t            text;
+    size_t                    end;
+} mailping_place_t;
 
 
 struct mailping_patterns_s {
@@ -72,7 +83,10 @@ static int mailping_patterns_step(mailping_patterns_t *p, uint32_t *s,
 static int mailping_patterns_insert(mailping_patterns_t *p, uint32_t n);
 static int mailping_patterns_link(mailping_patterns_t *p);
 static void mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
-    uint64_t *bits, mailping_best_t *best);
+    const mailping_place_t *place, uint64_t *bits, mailping_best_t *best);
+static int mailping_patterns_words(const mailping_pattern_t *pattern,
+    const mailping_place_t *place);
+static int mailping_patterns_alnum(uint8_t c);
 
 
 mailping_patterns_t *
@@ -150,7 +164,9 @@ mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
     pattern->len = (uint32_t) text.len;
     pattern->id = id;
     pattern->next = 0;
-    pattern->anchors = anchors;
+    pattern->anchors = (uint16_t) anchors;
+    pattern->words = (uint16_t) (anchors & (MAILPING_PATTERN_WORD_BEGIN
+                                            |MAILPING_PATTERN_WORD_END));
 
     if (text.len != 0) {
         memcpy(p->text + p->len, text.data, text.len);
@@ -305,12 +321,15 @@ mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
         }
     }
 
-    /* one of an id is enough, or long lists would be walked for each text */
+    /*
+     * One of an id and kind is enough, or long lists would be walked for each
+     * text.
+     */
 
     for (i = p->state[s].output; i != 0; i = same->next) {
         same = &p->pattern[i - 1];
 
-        if (same->id == pattern->id) {
+        if (same->id == pattern->id && same->words == pattern->words) {
 
             if (pattern->rank < same->rank) {
                 same->rank = pattern->rank;
@@ -393,12 +412,15 @@ uint32_t
 mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
     uint64_t *bits)
 {
-    size_t           i, n;
-    uint32_t         s;
-    mailping_best_t  best;
+    size_t            i, n;
+    uint32_t          s;
+    mailping_best_t   best;
+    mailping_place_t  place;
 
     best.rank = UINT64_MAX;
     best.id = MAILPING_PATTERN_NONE;
+
+    place.text = text;
 
     n = text.len < MAILPING_PATTERN_TEXT ? text.len : MAILPING_PATTERN_TEXT;
     s = p->table[MAILPING_SYMBOL_BEGIN];
@@ -408,7 +430,8 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
 
         if (s & MAILPING_STATE_OUTPUT) {
             s &= ~MAILPING_STATE_OUTPUT;
-            mailping_patterns_output(p, s, bits, &best);
+            place.end = i + 1;
+            mailping_patterns_output(p, s, &place, bits, &best);
         }
     }
 
@@ -431,7 +454,8 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
 
     if (s & MAILPING_STATE_OUTPUT) {
         s &= ~MAILPING_STATE_OUTPUT;
-        mailping_patterns_output(p, s, bits, &best);
+        place.end = text.len;
+        mailping_patterns_output(p, s, &place, bits, &best);
     }
 
     if (best.id != MAILPING_PATTERN_NONE) {
@@ -444,7 +468,7 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
 
 static void
 mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
-    uint64_t *bits, mailping_best_t *best)
+    const mailping_place_t *place, uint64_t *bits, mailping_best_t *best)
 {
     uint32_t                   n;
     const mailping_state_t    *state;
@@ -455,6 +479,12 @@ mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
     for ( ;; ) {
         for (n = state->output; n != 0; n = pattern->next) {
             pattern = &p->pattern[n - 1];
+
+            if (pattern->words != 0
+                && !mailping_patterns_words(pattern, place))
+            {
+                continue;
+            }
 
             if (pattern->rank == UINT64_MAX) {
                 bits[pattern->id / 64] |= (uint64_t) 1 << pattern->id % 64;
@@ -471,4 +501,35 @@ mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
 
         state = &p->state[state->link];
     }
+}
+
+
+static int
+mailping_patterns_words(const mailping_pattern_t *pattern,
+    const mailping_place_t *place)
+{
+    size_t          begin;
+    mailping_str_t  text;
+
+    text = place->text;
+    begin = place->end - pattern->len;
+
+    if ((pattern->words & MAILPING_PATTERN_WORD_BEGIN) && begin != 0
+        && mailping_patterns_alnum(text.data[begin - 1]))
+    {
+        return 0;
+    }
+
+    return !(pattern->words & MAILPING_PATTERN_WORD_END)
+           || place->end == text.len
+           || !mailping_patterns_alnum(text.data[place->end]);
+}
+
+
+static int
+mailping_patterns_alnum(uint8_t c)
+{
+    c = mailping_lower(c);
+
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }

@@ -23,6 +23,11 @@
 #define MAILPING_PATTERN_BEGIN 1       /* matches at the text's begin only */
 #define MAILPING_PATTERN_END   2       /* at its end only */
 
+/* not behind, not before an ASCII letter or digit */
+
+#define MAILPING_PATTERN_WORD_BEGIN  4
+#define MAILPING_PATTERN_WORD_END    8
+
 #define MAILPING_PATTERN_NONE  UINT32_MAX
 
 /* the table's size is bounded: 64 MiB */
@@ -42,8 +47,9 @@ mailping_patterns_t *mailping_patterns_create(void);
 void mailping_patterns_destroy(mailping_patterns_t *p);
 
 /*
- * Adds a pattern; text is copied.  anchors are MAILPING_PATTERN_BEGIN and _END
- * or'ed; an empty text needs both and matches an empty text.  Several patterns
+ * Adds a pattern; text is copied.  anchors are MAILPING_PATTERN_BEGIN, _END,
+ * _WORD_BEGIN and _WORD_END or'ed; an empty text needs exactly the first two
+ * and matches an empty text.  Several patterns
  * may have one id.  Those with a rank compete in mailping_patterns_match(),
  * UINT64_MAX is no rank.  Returns MAILPING_OK; MAILPING_DECLINED when text is
  * longer than MAILPING_PATTERN_MAX or matches everywhere; MAILPING_ERROR when

@@ -349,6 +349,10 @@ mailping_sets_agent(mailping_parser_t *ps, mailping_str_t item,
         } else if (p[0] == '^') {
             anchors = MAILPING_PATTERN_BEGIN;
             p++;
+
+        } else if (p[0] == '<') {
+            anchors = MAILPING_PATTERN_WORD_BEGIN;
+            p++;
         }
     }
 
@@ -365,9 +369,16 @@ mailping_sets_agent(mailping_parser_t *ps, mailping_str_t item,
         return MAILPING_ERROR;
     }
 
-    if (p < last && *p == '$' && !(anchors & MAILPING_PATTERN_END)) {
-        anchors |= MAILPING_PATTERN_END;
-        p++;
+    if (p < last && !(anchors & MAILPING_PATTERN_END)) {
+
+        if (*p == '$') {
+            anchors |= MAILPING_PATTERN_END;
+            p++;
+
+        } else if (*p == '>') {
+            anchors |= MAILPING_PATTERN_WORD_END;
+            p++;
+        }
     }
 
     if (p != last) {

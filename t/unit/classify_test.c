@@ -13,6 +13,7 @@
 
 #include "core/classify.h"
 #include "core/facts.h"
+#include "str.h"
 #include "tap.h"
 
 
@@ -24,7 +25,6 @@ static mailping_facts_t       f;
 static mailping_judgement_t   j;
 
 
-static mailping_str_t str(const char *s);
 static void use(const char *text);
 static void judge(const char *agent);
 static void is_judged(const char *open, int person, const char *verdict,
@@ -59,18 +59,6 @@ main(void)
     mailping_rules_destroy(rs);
 
     return done();
-}
-
-
-static mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  text;
-
-    text.data = (const uint8_t *) s;
-    text.len = strlen(s);
-
-    return text;
 }
 
 

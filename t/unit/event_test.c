@@ -14,6 +14,7 @@
 
 #include "core/event.h"
 
+#include "str.h"
 #include "tap.h"
 
 
@@ -23,18 +24,6 @@
 static const mailping_str_t  key = mailping_string("mailping:opens");
 static const mailping_str_t  producer =
                           mailping_string("0123456789abcdef0123456789abcdef.0");
-
-
-static mailping_str_t
-str(const char *text)
-{
-    mailping_str_t  s;
-
-    s.len = strlen(text);
-    s.data = (const uint8_t *) text;
-
-    return s;
-}
 
 
 static void

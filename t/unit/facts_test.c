@@ -14,6 +14,7 @@
 #include "core/mask.h"
 #include "core/published.h"
 #include "core/token.h"
+#include "str.h"
 #include "tap.h"
 
 
@@ -39,7 +40,6 @@ static mailping_rules_t  *rs;
 static mailping_facts_t   f;
 
 
-static mailping_str_t str(const char *s);
 static mailping_rules_t *compile(const char *one, const char *two);
 static int fact(const char *name);
 static void header(const char *name, const char *value);
@@ -71,18 +71,6 @@ main(void)
     mailping_rules_destroy(rs);
 
     return done();
-}
-
-
-static mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  text;
-
-    text.data = (const uint8_t *) s;
-    text.len = strlen(s);
-
-    return text;
 }
 
 

@@ -13,6 +13,7 @@
 #define MAILPING_FETCH_H
 
 
+#include "str.h"
 #include "tap.h"
 
 #include "core/builtin.h"
@@ -130,7 +131,6 @@ typedef struct {
 } fetch_t;
 
 
-static inline mailping_str_t str(const char *s);
 static inline mailping_rules_t *default_rules(const char *more);
 static inline void headers(const mailping_rules_t *rs, const char *text,
     mailping_facts_t *f);
@@ -140,18 +140,6 @@ static inline void judge(const mailping_rules_t *rs, const fetch_t *fetch,
     mailping_judgement_t *j);
 static inline const char *shown(const mailping_rules_t *rs,
     const fetch_t *fetch, mailping_judgement_t *j);
-
-
-static inline mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  v;
-
-    v.len = strlen(s);
-    v.data = (const uint8_t *) s;
-
-    return v;
-}
 
 
 /* The built-in rules, and more on top of them when it is not NULL. */

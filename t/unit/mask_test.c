@@ -6,6 +6,7 @@
 
 /* Masking of addresses and User-Agents: what is shown, and what never is. */
 
+#include "str.h"
 #include "tap.h"
 
 #include "core/mask.h"
@@ -25,7 +26,6 @@ typedef struct {
 } agent_case_t;
 
 
-static mailping_str_t str(const char *s);
 static void test_networks(void);
 static void test_bits(void);
 static void test_parse(void);
@@ -146,18 +146,6 @@ main(void)
     test_agent_bounds();
 
     return done();
-}
-
-
-static mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  value;
-
-    value.data = (const uint8_t *) s;
-    value.len = strlen(s);
-
-    return value;
 }
 
 

@@ -5,13 +5,15 @@
 
 
 /*
- * Patterns find exactly what a naive search finds: anchors, case, overlaps,
- * long texts, random patterns in random texts, long lists.
+ * Patterns find exactly what a naive search finds: anchors, words, case,
+ * overlaps, long texts, random patterns in random texts, long lists.
  */
 
+#include <ctype.h>
 #include <time.h>
 
 #include "core/patterns.h"
+#include "str.h"
 #include "tap.h"
 
 
@@ -29,12 +31,12 @@ static uint32_t  seed = 20240607;
 
 
 static uint32_t random_below(uint32_t n);
-static mailping_str_t str(const char *s);
 static uint64_t match(const mailping_patterns_t *p, const char *text,
     uint32_t *best);
 static int naive(const pattern_t *pattern, const char *text);
 static void random_text(char *text, size_t size, const char *alphabet);
 static void test_elements(void);
+static void test_words(void);
 static void test_rank(void);
 static void test_long(void);
 static void test_limits(void);
@@ -46,6 +48,7 @@ int
 main(void)
 {
     test_elements();
+    test_words();
     test_rank();
     test_long();
     test_limits();
@@ -62,18 +65,6 @@ random_below(uint32_t n)
     seed = seed * 1664525 + 1013904223;
 
     return (seed >> 8) % n;
-}
-
-
-static mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  text;
-
-    text.data = (const uint8_t *) s;
-    text.len = strlen(s);
-
-    return text;
 }
 
 
@@ -109,6 +100,18 @@ naive(const pattern_t *pattern, const char *text)
         }
 
         if ((pattern->anchors & MAILPING_PATTERN_END) && i + n != len) {
+            continue;
+        }
+
+        if ((pattern->anchors & MAILPING_PATTERN_WORD_BEGIN) && i != 0
+            && isalnum((unsigned char) text[i - 1]))
+        {
+            continue;
+        }
+
+        if ((pattern->anchors & MAILPING_PATTERN_WORD_END)
+            && isalnum((unsigned char) text[i + n]))
+        {
             continue;
         }
 
@@ -198,6 +201,73 @@ test_elements(void)
     mailping_patterns_destroy(p);
 
     mailping_patterns_destroy(NULL);
+}
+
+
+/* A word ends where no ASCII letter or digit follows, and begins likewise. */
+
+static void
+test_words(void)
+{
+    size_t                i;
+    mailping_patterns_t  *p;
+
+    static const struct {
+        const char  *text;
+        uint64_t     bits;
+    } cases[] = {
+        { "scan", 0x3f },
+        { "SCAN", 0x3f },
+        { "x-scan/1", 0x07 },
+        { "scanner", 0x22 },
+        { "xscan y", 0x04 },
+        { "xscan", 0x04 },
+        { "scan2", 0x22 },
+        { "9scan", 0x04 },
+        { "scan scanner", 0x37 },
+        { "scanner scan", 0x2f },
+        { "scanscan", 0x26 },
+        { "\xc3\xa9" "scan\xc3\xa9", 0x07 },
+        { "_scan_", 0x07 },
+        { "sca", 0x00 },
+        { "", 0 }
+    };
+
+    p = mailping_patterns_create();
+
+    mailping_patterns_add(p, str("scan"), MAILPING_PATTERN_WORD_BEGIN
+                          |MAILPING_PATTERN_WORD_END, 0, UINT64_MAX);
+    mailping_patterns_add(p, str("scan"), MAILPING_PATTERN_WORD_BEGIN, 1,
+                          UINT64_MAX);
+    mailping_patterns_add(p, str("scan"), MAILPING_PATTERN_WORD_END, 2,
+                          UINT64_MAX);
+    mailping_patterns_add(p, str("scan"), MAILPING_PATTERN_WORD_BEGIN
+                          |MAILPING_PATTERN_END, 3, UINT64_MAX);
+    mailping_patterns_add(p, str("scan"), MAILPING_PATTERN_BEGIN
+                          |MAILPING_PATTERN_WORD_END, 4, UINT64_MAX);
+    mailping_patterns_add(p, str("scan"), MAILPING_PATTERN_BEGIN, 5,
+                          UINT64_MAX);
+
+    /* two kinds of one pattern and id: the wider one decides */
+
+    mailping_patterns_add(p, str("wide"), MAILPING_PATTERN_WORD_END, 6,
+                          UINT64_MAX);
+    mailping_patterns_add(p, str("wide"), 0, 6, UINT64_MAX);
+
+    is_int(mailping_patterns_add(p, str(""), MAILPING_PATTERN_WORD_BEGIN
+                                 |MAILPING_PATTERN_WORD_END, 7, UINT64_MAX),
+           MAILPING_DECLINED, "an empty word is none");
+
+    mailping_patterns_compile(p);
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        is_int(match(p, cases[i].text, NULL), cases[i].bits,
+               "words in \"%s\"", cases[i].text);
+    }
+
+    is_int(match(p, "wider", NULL), 0x40, "one of two kinds is enough");
+
+    mailping_patterns_destroy(p);
 }
 
 
@@ -367,8 +437,8 @@ test_random(void)
         for (k = 0; k < n; k++) {
 
             do {
-                random_text(pattern[k].text, 8, "abAB.");
-                pattern[k].anchors = random_below(4);
+                random_text(pattern[k].text, 8, "abAB1.");
+                pattern[k].anchors = random_below(16);
 
             } while (pattern[k].text[0] == '\0' && pattern[k].anchors != 3);
 
@@ -383,7 +453,7 @@ test_random(void)
         for (t = 0; t < N_TEXTS; t++) {
             uint32_t  best, first;
 
-            random_text(text, sizeof(text), "aAbB./");
+            random_text(text, sizeof(text), "aAbB1./");
 
             bits = match(p, text, &best);
             expected = 0;

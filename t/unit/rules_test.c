@@ -16,6 +16,7 @@
 #include "core/builtin.h"
 #include "core/classify.h"
 #include "core/rules.h"
+#include "str.h"
 #include "tap.h"
 
 
@@ -30,7 +31,6 @@ typedef struct {
 static mailping_rules_error_t  err;
 
 
-static mailping_str_t str(const char *s);
 static int load(void *data, const char *from, mailping_str_t name,
     mailping_str_t *text, char path[256], char why[128]);
 static int compile(const char *text);
@@ -62,18 +62,6 @@ main(void)
     test_large();
 
     return done();
-}
-
-
-static mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  text;
-
-    text.data = (const uint8_t *) s;
-    text.len = strlen(s);
-
-    return text;
 }
 
 
@@ -143,6 +131,7 @@ test_good(void)
         "network a 0.0.0.0/0 ::/0 # both",
         "asn a 1 AS2 as4294967295",
         "agent a \"x\" =\"x\" ^\"x\" \"x\"$ ^\"x\"$ =\"\"",
+        "agent a <\"x\" \"x\"> <\"x\"> ^\"x\"> <\"x\"$ <\"<x>\">",
         "agent a \"a b # c\" \"\\\"\\\\\"",
         "client a \"x/\"\nclient a \"y/\"",
         "header a x y=\"1\" z~\"2 3\" z=\"\"",
@@ -240,6 +229,16 @@ test_bad(void)
           "expected blank after the pattern, found \"\"y\"\"" },
         { "agent a =\"x\"$", 1, 13,
           "expected blank after the pattern, found \"$\"" },
+        { "agent a =\"x\">", 1, 13,
+          "expected blank after the pattern, found \">\"" },
+        { "agent a \"x\"$>", 1, 13,
+          "expected blank after the pattern, found \">\"" },
+        { "agent a <\"x\">>", 1, 14,
+          "expected blank after the pattern, found \">\"" },
+        { "agent a <^\"x\"", 1, 9,
+          "expected pattern in quotes, found \"<^\"x\"\"" },
+        { "agent a <\"\">", 1, 9,
+          "expected pattern of 1 to 1024 bytes, found \"<\"\">\"" },
         { "agent a \"x\\n\"", 1, 11,
           "expected escape \\\" or \\\\, found \"\\n\"\"" },
         { "agent a \"\"", 1, 9,
@@ -643,7 +642,7 @@ test_damage(void)
 
     static const char  rules[] =
         "network a 10.0.0.0/8 2001:db8::/32\nasn b 1 AS2\n"
-        "agent c \"x\" =\"y\\\"\" ^\"z\" \"w\"$\nclient d \"v/\"\n"
+        "agent c \"x\" =\"y\\\"\" ^\"z\" \"w\"$ <\"v\">\nclient d \"v/\"\n"
         "header e f g~\"h\" i=\"j\"\nprior - human+0,bot-3\n"
         "rule r agent p human+3,bot-30 network:a !asn:b agent:c client:d\n"
         "rule s time - scanner+1 header:e header:!f age<10s seen>=2 burst<5\n"

@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <openssl/evp.h>
 
+#include "str.h"
 #include "tap.h"
 
 #include "core/token.h"
@@ -38,7 +39,6 @@ typedef struct {
 } key_case_t;
 
 
-static mailping_str_t str(const char *s);
 static mailping_keys_t *make_keys(unsigned id, const char *hex);
 static mailping_token_e verify(mailping_keys_t *keys, const char *segment);
 static size_t encode(const uint8_t *p, size_t n, char *dst);
@@ -132,18 +132,6 @@ main(void)
     test_names();
 
     return done();
-}
-
-
-static mailping_str_t
-str(const char *s)
-{
-    mailping_str_t  value;
-
-    value.data = (const uint8_t *) s;
-    value.len = strlen(s);
-
-    return value;
 }
 
 

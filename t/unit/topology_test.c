@@ -11,6 +11,7 @@
 
 #include "core/topology.h"
 
+#include "str.h"
 #include "tap.h"
 
 
@@ -19,18 +20,6 @@
 
 static const mailping_str_t  prefix = mailping_string("mailping");
 static const mailping_str_t  producer = mailping_string("0123.7");
-
-
-static mailping_str_t
-str(const char *text)
-{
-    mailping_str_t  s;
-
-    s.len = strlen(text);
-    s.data = (const uint8_t *) text;
-
-    return s;
-}
 
 
 static void
