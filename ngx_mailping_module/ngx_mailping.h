@@ -32,6 +32,15 @@ typedef struct ngx_mailping_delivery_s    ngx_mailping_delivery_t;
 typedef struct ngx_mailping_zone_s        ngx_mailping_zone_t;
 
 
+/* a string of nginx as one of core */
+
+static ngx_inline mailping_str_t
+ngx_mailping_str(ngx_str_t s)
+{
+    return mailping_str(s.data, s.len);
+}
+
+
 /* configuration */
 
 typedef struct {
@@ -260,6 +269,14 @@ ngx_str_t ngx_mailping_first_line(mailping_str_t *text);
 
 char *ngx_mailping_redis_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/*
+ * Resolves servers that are names when there is no resolver for them, also
+ * under "nginx -t".
+ */
+ngx_int_t ngx_mailping_redis_init_module(ngx_cycle_t *cycle,
+    ngx_mailping_main_conf_t *mmcf);
+
 char *ngx_mailping_rules_init(ngx_conf_t *cf, ngx_mailping_main_conf_t *mmcf);
 
 
@@ -457,14 +474,7 @@ ngx_int_t ngx_mailping_spool_append(ngx_mailping_spool_t *spool,
     mailping_record_t *record, mailping_ring_t **ring);
 
 
-/* ngx_mailping_delivery.c */
-
-/*
- * Resolves servers that are names when there is no resolver for them, also
- * under "nginx -t".
- */
-ngx_int_t ngx_mailping_delivery_init_module(ngx_cycle_t *cycle,
-    ngx_mailping_main_conf_t *mmcf);
+/* ngx_mailping_delivery.c, ngx_mailping_report.c */
 
 ngx_mailping_delivery_t *ngx_mailping_delivery_start(ngx_cycle_t *cycle,
     ngx_mailping_worker_t *worker);

@@ -112,8 +112,7 @@ ngx_mailping_local_text(ngx_http_request_t *r, const char *variable)
         return NGX_OK;
     }
 
-    text.data = vv->data;
-    text.len = vv->len;
+    text = mailping_str(vv->data, vv->len);
 
     if (mailping_mask_parse(text, addr) != MAILPING_OK
         || !ngx_mailping_loopback(addr))

@@ -14,6 +14,10 @@
 
 
 static void ngx_mailping_conf_key_cleanup(void *data);
+static ngx_uint_t ngx_mailping_conf_parameter(ngx_str_t *arg,
+    const char *name, ngx_str_t *value);
+static ngx_uint_t ngx_mailping_conf_bits(ngx_conf_t *cf, ngx_str_t *arg,
+    ngx_str_t *value, ngx_int_t min, ngx_int_t max);
 static ngx_int_t ngx_mailping_conf_any(ngx_conf_t *cf, ngx_uint_t n,
     ngx_uint_t *any);
 static void ngx_mailping_conf_where(ngx_conf_t *cf,
@@ -163,8 +167,7 @@ ngx_mailping_conf_token_part(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    value.data = (*cv)->value.data;
-    value.len = (*cv)->value.len;
+    value = ngx_mailping_str((*cv)->value);
 
     switch (cmd->offset) {
 
@@ -206,10 +209,9 @@ ngx_mailping_conf_privacy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_mailping_loc_conf_t  *mlcf = conf;
 
-    ngx_int_t        n;
-    ngx_str_t       *value;
-    ngx_uint_t       i;
-    mailping_str_t   s;
+    ngx_int_t    n;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
 
     if (mlcf->privacy != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
@@ -217,10 +219,7 @@ ngx_mailping_conf_privacy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    s.data = value[1].data;
-    s.len = value[1].len;
-
-    n = mailping_privacy_parse(s);
+    n = mailping_privacy_parse(ngx_mailping_str(value[1]));
 
     if (n == MAILPING_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -234,13 +233,10 @@ ngx_mailping_conf_privacy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        if (ngx_strncmp(value[i].data, "max=", 4) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "max=", &s)
             && mlcf->privacy_max == NGX_CONF_UNSET_UINT)
         {
-            s.data = value[i].data + 4;
-            s.len = value[i].len - 4;
-
-            n = mailping_privacy_parse(s);
+            n = mailping_privacy_parse(ngx_mailping_str(s));
 
             if (n == MAILPING_ERROR) {
                 goto invalid;
@@ -252,35 +248,27 @@ ngx_mailping_conf_privacy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         /* a whole address is never kept, so there is no /32 or /128 */
 
-        if (ngx_strncmp(value[i].data, "ipv4=", 5) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "ipv4=", &s)
             && mlcf->ipv4 == NGX_CONF_UNSET_UINT)
         {
-            n = ngx_atoi(value[i].data + 5, value[i].len - 5);
+            mlcf->ipv4 = ngx_mailping_conf_bits(cf, &value[i], &s, 8, 28);
 
-            if (n == NGX_ERROR || n < 8 || n > 28) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid parameter \"%V\", it is from 8 "
-                                   "to 28 bits", &value[i]);
+            if (mlcf->ipv4 == 0) {
                 return NGX_CONF_ERROR;
             }
 
-            mlcf->ipv4 = n;
             continue;
         }
 
-        if (ngx_strncmp(value[i].data, "ipv6=", 5) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "ipv6=", &s)
             && mlcf->ipv6 == NGX_CONF_UNSET_UINT)
         {
-            n = ngx_atoi(value[i].data + 5, value[i].len - 5);
+            mlcf->ipv6 = ngx_mailping_conf_bits(cf, &value[i], &s, 16, 64);
 
-            if (n == NGX_ERROR || n < 16 || n > 64) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid parameter \"%V\", it is from 16 "
-                                   "to 64 bits", &value[i]);
+            if (mlcf->ipv6 == 0) {
                 return NGX_CONF_ERROR;
             }
 
-            mlcf->ipv6 = n;
             continue;
         }
 
@@ -371,12 +359,9 @@ ngx_mailping_conf_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        if (ngx_strncmp(value[i].data, "size=", 5) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "size=", &s)
             && spool->size == NGX_CONF_UNSET_SIZE)
         {
-            s.data = value[i].data + 5;
-            s.len = value[i].len - 5;
-
             size = ngx_parse_offset(&s);
 
             if (size == NGX_ERROR || size == 0) {
@@ -387,12 +372,9 @@ ngx_mailping_conf_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
-        if (ngx_strncmp(value[i].data, "sync=", 5) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "sync=", &s)
             && spool->sync == NGX_CONF_UNSET_MSEC)
         {
-            s.data = value[i].data + 5;
-            s.len = value[i].len - 5;
-
             if (ngx_strcmp(s.data, "off") == 0) {
                 spool->sync = 0;
                 continue;
@@ -408,12 +390,9 @@ ngx_mailping_conf_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
-        if (ngx_strncmp(value[i].data, "rewind=", 7) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "rewind=", &s)
             && spool->rewind == NGX_CONF_UNSET_MSEC)
         {
-            s.data = value[i].data + 7;
-            s.len = value[i].len - 7;
-
             n = ngx_parse_time(&s, 0);
 
             if (n == NGX_ERROR) {
@@ -424,12 +403,9 @@ ngx_mailping_conf_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
-        if (ngx_strncmp(value[i].data, "keep=", 5) == 0
+        if (ngx_mailping_conf_parameter(&value[i], "keep=", &s)
             && spool->keep == NGX_CONF_UNSET)
         {
-            s.data = value[i].data + 5;
-            s.len = value[i].len - 5;
-
             n = ngx_parse_time(&s, 1);
 
             if (n == NGX_ERROR || n == 0) {
@@ -541,6 +517,48 @@ ngx_mailping_conf_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     clcf->handler = (ngx_http_handler_pt) cmd->post;
 
     return NGX_CONF_OK;
+}
+
+
+/* Whether arg begins with name, which ends with "="; *value is what follows. */
+
+static ngx_uint_t
+ngx_mailping_conf_parameter(ngx_str_t *arg, const char *name,
+    ngx_str_t *value)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    if (ngx_strncmp(arg->data, name, len) != 0) {
+        return 0;
+    }
+
+    value->data = arg->data + len;
+    value->len = arg->len - len;
+
+    return 1;
+}
+
+
+/* Returns 0 when the value is refused, which was logged then. */
+
+static ngx_uint_t
+ngx_mailping_conf_bits(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *value,
+    ngx_int_t min, ngx_int_t max)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n < min || n > max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", it is from %i to %i bits",
+                           arg, min, max);
+        return 0;
+    }
+
+    return n;
 }
 
 

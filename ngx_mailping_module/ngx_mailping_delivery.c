@@ -8,14 +8,13 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_mailping.h"
-#include "ngx_mailping_connection.h"
+#include "ngx_mailping_delivery.h"
 
 
 /*
  * One producer and one connection per worker.  The producer decides what is
- * said to Redis and when; this file gives it a socket, a clock, rings, and a
- * voice in the log.
+ * said to Redis and when; this file gives it a socket, a clock and rings, and
+ * ngx_mailping_report.c a voice.
  *
  *     IDLE --open--> CONNECTING --connected--> HANDSHAKE --> READY
  *       ^                |                         |           |
@@ -39,16 +38,6 @@
 #define NGX_MAILPING_DELIVERY_EXIT         2000
 
 #define NGX_MAILPING_DELIVERY_PING         15000
-#define NGX_MAILPING_DELIVERY_TEXT         256
-
-
-typedef enum {
-    NGX_MAILPING_DELIVERY_IDLE = 0,
-    NGX_MAILPING_DELIVERY_WAITING,
-    NGX_MAILPING_DELIVERY_CONNECTING,
-    NGX_MAILPING_DELIVERY_HANDSHAKE,
-    NGX_MAILPING_DELIVERY_READY
-} ngx_mailping_delivery_state_e;
 
 
 typedef struct {
@@ -59,48 +48,8 @@ typedef struct {
 } ngx_mailping_delivered_t;
 
 
-struct ngx_mailping_delivery_s {
-    ngx_mailping_worker_t            *worker;
-    ngx_mailping_redis_conf_t        *conf;
-    ngx_log_t                        *log;
-    mailping_producer_t              *producer;
-    mailping_producer_conf_t          producer_conf;
-    ngx_queue_t                       rings;
-
-    ngx_mailping_delivery_state_e     state;
-    ngx_uint_t                        trouble;    /* classes logged, bits */
-    ngx_uint_t                        server;     /* the one in turn */
-    ngx_msec_t                        backoff;
-    ngx_msec_t                        connected;
-    ngx_msec_t                        replied;    /* or sent, when later */
-    uint64_t                          since;      /* of the state, Unix ms */
-    ngx_uint_t                        attempts;   /* since it was ready */
-    unsigned                          refused:1;  /* though the handshake
-                                                     was done */
-    unsigned                          auth:1;     /* read the password again */
-    unsigned                          unreadable:1;
-
-    ngx_event_t                       work;       /* posted, or the rhythm */
-    ngx_event_t                       reconnect;
-    ngx_event_t                       reply;
-    ngx_event_t                       ping;
-    ngx_connection_t                  dummy;      /* the events' data */
-
-    uint64_t                          error_time; /* Unix ms, 0 = none */
-    u_char                            error[NGX_MAILPING_DELIVERY_TEXT];
-    u_char                            version[32];
-    u_char                            password[NGX_MAILPING_PASSWORD_MAX];
-
-    ngx_mailping_connection_t         connection;
-};
-
-
 static void ngx_mailping_delivery_event(ngx_mailping_delivery_t *d,
     ngx_event_t *ev, ngx_event_handler_pt handler);
-static void ngx_mailping_delivery_state(ngx_mailping_delivery_t *d,
-    ngx_mailping_delivery_state_e state);
-static uint64_t ngx_mailping_delivery_time(void);
-static uint64_t ngx_mailping_delivery_backlog(ngx_mailping_delivery_t *d);
 
 static void ngx_mailping_delivery_open(ngx_event_t *ev);
 static void ngx_mailping_delivery_connected(void *data);
@@ -117,89 +66,8 @@ static void ngx_mailping_delivery_expect(ngx_mailping_delivery_t *d);
 static void ngx_mailping_delivery_overdue(ngx_event_t *ev);
 static void ngx_mailping_delivery_ping(ngx_event_t *ev);
 
-static void ngx_mailping_delivery_report(void *data,
-    mailping_producer_event_e what, mailping_source_t *source, uint64_t n,
-    const char *text);
-static void ngx_mailping_delivery_trouble(ngx_mailping_delivery_t *d,
-    mailping_redis_error_e class, ngx_err_t err, const char *what,
-    const char *text);
-static void ngx_mailping_delivery_works(ngx_mailping_delivery_t *d);
 static void ngx_mailping_delivery_failed(ngx_mailping_delivery_t *d);
 static void ngx_mailping_delivery_password(ngx_mailping_delivery_t *d);
-
-
-static const char  *ngx_mailping_delivery_states[] = {
-    "idle", "waiting", "connecting", "handshake", "ready"
-};
-
-
-ngx_int_t
-ngx_mailping_delivery_init_module(ngx_cycle_t *cycle,
-    ngx_mailping_main_conf_t *mmcf)
-{
-    u_char                 *p;
-    ngx_url_t               u;
-    ngx_uint_t              i, n, k;
-    ngx_mailping_server_t  *server, name;
-
-    if (mmcf->redis == NULL
-        || (mmcf->resolver && mmcf->resolver->connections.nelts))
-    {
-        return NGX_OK;
-    }
-
-    /* without a resolver names are resolved once, as nginx does elsewhere */
-
-    n = mmcf->redis->servers.nelts;
-
-    for (i = 0; i < n; i++) {
-
-        server = mmcf->redis->servers.elts;
-        server += i;
-
-        if (server->addr.sockaddr) {
-            continue;
-        }
-
-        ngx_memzero(&u, sizeof(ngx_url_t));
-
-        p = ngx_pnalloc(cycle->pool, server->host.len + sizeof(":65535"));
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        u.url.data = p;
-        u.url.len = ngx_sprintf(p, "%V:%ui%Z", &server->host,
-                                (ngx_uint_t) server->port)
-                    - p - 1;
-
-        if (ngx_parse_url(cycle->pool, &u) != NGX_OK) {
-            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                          "%s in \"server\" \"%V\" of \"mailping_redis\", "
-                          "and no \"resolver\" is defined",
-                          u.err ? u.err : "invalid name", &server->name);
-            return NGX_ERROR;
-        }
-
-        server->addr = u.addrs[0];
-        name = *server;
-
-        /* the other addresses of the name are tried in turn as well */
-
-        for (k = 1; k < u.naddrs; k++) {
-
-            server = ngx_array_push(&mmcf->redis->servers);
-            if (server == NULL) {
-                return NGX_ERROR;
-            }
-
-            *server = name;
-            server->addr = u.addrs[k];
-        }
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_mailping_delivery_t *
@@ -261,52 +129,6 @@ ngx_mailping_delivery_event(ngx_mailping_delivery_t *d, ngx_event_t *ev,
     ev->data = &d->dummy;
     ev->log = &d->connection.log;
     ev->cancelable = 1;
-}
-
-
-static void
-ngx_mailping_delivery_state(ngx_mailping_delivery_t *d,
-    ngx_mailping_delivery_state_e state)
-{
-    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, d->log, 0,
-                   "mailping delivery %s -> %s",
-                   ngx_mailping_delivery_states[d->state],
-                   ngx_mailping_delivery_states[state]);
-
-    d->state = state;
-    d->since = ngx_mailping_delivery_time();
-}
-
-
-static uint64_t
-ngx_mailping_delivery_time(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
-}
-
-
-static uint64_t
-ngx_mailping_delivery_backlog(ngx_mailping_delivery_t *d)
-{
-    uint64_t                   n;
-    ngx_queue_t               *q;
-    ngx_mailping_delivered_t  *dr;
-
-    n = 0;
-
-    for (q = ngx_queue_head(&d->rings);
-         q != ngx_queue_sentinel(&d->rings);
-         q = ngx_queue_next(q))
-    {
-        dr = ngx_queue_data(q, ngx_mailping_delivered_t, queue);
-        n += mailping_ring_undelivered(dr->ring);
-    }
-
-    return n;
 }
 
 
@@ -779,184 +601,6 @@ ngx_mailping_delivery_ping(ngx_event_t *ev)
 }
 
 
-/* Called by the producer from within ngx_mailping_delivery_received(). */
-
-static void
-ngx_mailping_delivery_report(void *data, mailping_producer_event_e what,
-    mailping_source_t *source, uint64_t n, const char *text)
-{
-    ngx_mailping_delivery_t *d = data;
-
-    ngx_log_t               *log;
-    const char              *words;
-    mailping_redis_error_e   class;
-
-    log = &d->connection.log;
-
-    switch (what) {
-
-    case MAILPING_PRODUCER_CONNECTED:
-
-        ngx_mailping_count(NGX_MAILPING_CONNECTS, 1);
-
-        ngx_cpystrn(d->version, (u_char *) (text ? text : ""),
-                    sizeof(d->version));
-
-        d->attempts = 0;
-        d->auth = 0;
-        d->unreadable = 0;
-
-        ngx_mailping_delivery_state(d, NGX_MAILPING_DELIVERY_READY);
-
-        /* what waits proves soon whether Redis takes it */
-
-        if (d->trouble && !d->refused
-            && ngx_mailping_delivery_backlog(d) == 0)
-        {
-            ngx_mailping_delivery_works(d);
-        }
-
-        return;
-
-    case MAILPING_PRODUCER_ACKNOWLEDGED:
-
-        ngx_mailping_count(NGX_MAILPING_BATCHES, 1);
-        ngx_mailping_count(NGX_MAILPING_DELIVERED, n);
-        ngx_mailping_spool_changed(source->ring);
-
-        if (d->trouble) {
-            ngx_mailping_delivery_works(d);
-        }
-
-        return;
-
-    case MAILPING_PRODUCER_ADVANCED:
-
-        ngx_mailping_count(NGX_MAILPING_ADVANCED, n);
-        ngx_mailping_spool_changed(source->ring);
-
-        ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "mailping found %uL opens of %s in redis that it has "
-                      "no reply for", n, source->producer);
-
-        if (d->trouble && !d->refused
-            && ngx_mailping_delivery_backlog(d) == 0)
-        {
-            ngx_mailping_delivery_works(d);
-        }
-
-        return;
-
-    case MAILPING_PRODUCER_REWOUND:
-
-        ngx_mailping_count(NGX_MAILPING_REWOUND, n);
-        ngx_mailping_spool_changed(source->ring);
-
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "mailping sends %uL opens of %s again that redis has "
-                      "lost", n, source->producer);
-        return;
-
-    case MAILPING_PRODUCER_MISSING:
-
-        ngx_mailping_count(NGX_MAILPING_MISSING, n);
-        ngx_mailping_spool_changed(source->ring);
-
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "mailping cannot send %uL opens of %s: %s",
-                      n, source->producer,
-                      text ? text : "redis has lost them, and the spool does "
-                                    "not hold them any more");
-        return;
-
-    case MAILPING_PRODUCER_RESTORED:
-
-        ngx_mailping_count(NGX_MAILPING_RESTORED, 1);
-
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "mailping mark of %s was deleted or changed in redis, "
-                      "it is set again and nothing is sent twice; the marks "
-                      "must not be touched", source->producer);
-        return;
-
-    case MAILPING_PRODUCER_STOPPED:
-
-        ngx_mailping_count(NGX_MAILPING_STOPPED, 1);
-
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "mailping stops the delivery of %s until a reload: %s",
-                      source->producer, text);
-        return;
-
-    case MAILPING_PRODUCER_FAILED:
-
-        class = mailping_producer_error(d->producer, &words);
-
-        ngx_mailping_count(NGX_MAILPING_ERRORS + class, 1);
-
-        if (d->state == NGX_MAILPING_DELIVERY_READY) {
-            d->refused = 1;
-        }
-
-        ngx_mailping_delivery_trouble(d, class, 0,
-                                      "mailping is refused by redis", text);
-        return;
-    }
-}
-
-
-/*
- * Keeps the text for the status, and logs it unless this class of trouble was
- * logged since the delivery worked.  MAILPING_REDIS_OK is that of trouble
- * with the connection.
- */
-
-static void
-ngx_mailping_delivery_trouble(ngx_mailping_delivery_t *d,
-    mailping_redis_error_e class, ngx_err_t err, const char *what,
-    const char *text)
-{
-    u_char  *p, *last;
-
-    p = d->error;
-    last = d->error + NGX_MAILPING_DELIVERY_TEXT - 1;
-
-    p = ngx_slprintf(p, last, "%s", text);
-
-    if (err && p < last - 2) {
-        *p++ = ':';
-        *p++ = ' ';
-        p = ngx_strerror(err, p, last - p);
-    }
-
-    *p = '\0';
-
-    d->error_time = ngx_mailping_delivery_time();
-
-    if (d->trouble & ((ngx_uint_t) 1 << class)) {
-        return;
-    }
-
-    d->trouble |= (ngx_uint_t) 1 << class;
-
-    ngx_log_error(NGX_LOG_ERR, &d->connection.log, err, "%s: %s", what, text);
-}
-
-
-static void
-ngx_mailping_delivery_works(ngx_mailping_delivery_t *d)
-{
-    d->trouble = 0;
-    d->refused = 0;
-
-    ngx_log_error(NGX_LOG_NOTICE, d->log, 0,
-                  "mailping delivers to redis \"%V\" again, "
-                  "%uL opens are waiting",
-                  &d->connection.server->name,
-                  ngx_mailping_delivery_backlog(d));
-}
-
-
 /* The producer gave the connection up because of what Redis said. */
 
 static void
@@ -1032,8 +676,7 @@ ngx_mailping_delivery_password(ngx_mailping_delivery_t *d)
     if (line.len && line.len <= NGX_MAILPING_PASSWORD_MAX) {
         ngx_memcpy(d->password, line.data, line.len);
 
-        d->producer_conf.password.data = d->password;
-        d->producer_conf.password.len = line.len;
+        d->producer_conf.password = mailping_str(d->password, line.len);
     }
 
     ngx_explicit_memzero(line.data, line.len);
@@ -1041,59 +684,33 @@ ngx_mailping_delivery_password(ngx_mailping_delivery_t *d)
 }
 
 
-ngx_int_t
-ngx_mailping_delivery_status(ngx_mailping_delivery_t *d, ngx_pool_t *pool,
-    ngx_str_t *json)
+uint64_t
+ngx_mailping_delivery_time(void)
 {
-    size_t      len;
-    u_char     *p;
-    ngx_str_t   server, version, error;
+    ngx_time_t  *tp;
 
-    ngx_str_null(&server);
+    tp = ngx_timeofday();
 
-    if (d->connection.server) {
-        server = d->connection.server->name;
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}
+
+
+uint64_t
+ngx_mailping_delivery_backlog(ngx_mailping_delivery_t *d)
+{
+    uint64_t                   n;
+    ngx_queue_t               *q;
+    ngx_mailping_delivered_t  *dr;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&d->rings);
+         q != ngx_queue_sentinel(&d->rings);
+         q = ngx_queue_next(q))
+    {
+        dr = ngx_queue_data(q, ngx_mailping_delivered_t, queue);
+        n += mailping_ring_undelivered(dr->ring);
     }
 
-    server = ngx_mailping_json_string(pool, server.len, server.data);
-    version = ngx_mailping_json_string(pool, ngx_strlen(d->version),
-                                       d->version);
-    error = ngx_mailping_json_string(pool, ngx_strlen(d->error), d->error);
-
-    if (server.data == NULL || version.data == NULL || error.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    len = sizeof("{\"state\":\"connecting\",\"server\":,\"version\":,"
-                 "\"since\":,\"attempts\":,\"inflight\":,"
-                 "\"error\":{\"text\":,\"time\":}}")
-          + server.len + version.len + error.len
-          + NGX_INT64_LEN * 4;
-
-    p = ngx_pnalloc(pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    json->data = p;
-
-    p = ngx_slprintf(p, json->data + len,
-                     "{\"state\":\"%s\",\"server\":%V,\"version\":%V,"
-                     "\"since\":%uL,\"attempts\":%ui,\"inflight\":%uD,"
-                     "\"error\":",
-                     ngx_mailping_delivery_states[d->state], &server,
-                     &version, d->since, d->attempts,
-                     mailping_producer_inflight(d->producer));
-
-    if (d->error_time) {
-        p = ngx_slprintf(p, json->data + len, "{\"text\":%V,\"time\":%uL}}",
-                         &error, d->error_time);
-
-    } else {
-        p = ngx_slprintf(p, json->data + len, "null}");
-    }
-
-    json->len = p - json->data;
-
-    return NGX_OK;
+    return n;
 }

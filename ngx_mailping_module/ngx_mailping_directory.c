@@ -33,6 +33,7 @@ static ngx_int_t ngx_mailping_spool_path(ngx_cycle_t *cycle, ngx_str_t *path);
 static ngx_int_t ngx_mailping_spool_mkdir(ngx_cycle_t *cycle, ngx_str_t *path);
 static ngx_int_t ngx_mailping_spool_filesystem(ngx_cycle_t *cycle,
     ngx_str_t *path);
+static ngx_int_t ngx_mailping_spool_directory(ngx_mailping_spool_t *spool);
 static ngx_mailping_file_t *ngx_mailping_spool_owned(
     ngx_mailping_spool_t *spool, const char *name);
 static DIR *ngx_mailping_spool_list(ngx_mailping_spool_t *spool);
@@ -215,7 +216,9 @@ ngx_mailping_spool_filesystem(ngx_cycle_t *cycle, ngx_str_t *path)
 }
 
 
-ngx_int_t
+/* Opens the directory; a worker keeps it as long as it exists. */
+
+static ngx_int_t
 ngx_mailping_spool_directory(ngx_mailping_spool_t *spool)
 {
     struct stat  st;
@@ -753,7 +756,6 @@ static ngx_int_t
 ngx_mailping_spool_create(ngx_mailping_file_t *file, const char *tmp)
 {
     ngx_err_t              err;
-    struct flock           fl;
     ngx_mailping_spool_t  *spool;
 
     spool = file->spool;
@@ -769,12 +771,7 @@ ngx_mailping_spool_create(ngx_mailping_file_t *file, const char *tmp)
         return NGX_ERROR;
     }
 
-    ngx_memzero(&fl, sizeof(struct flock));
-
-    fl.l_type = F_WRLCK;
-    fl.l_whence = SEEK_SET;
-
-    if (fcntl(file->fd, F_OFD_SETLK, &fl) == -1) {
+    if (ngx_mailping_file_fcntl(file->fd, F_WRLCK) == -1) {
         ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
                                   "a ring cannot be locked", tmp);
         return NGX_ERROR;

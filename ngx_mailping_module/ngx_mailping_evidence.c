@@ -71,20 +71,18 @@ static void
 ngx_mailping_evidence_request(ngx_http_request_t *r, mailping_rules_t *rules,
     mailping_facts_t *f)
 {
+    ngx_str_t         agent;
     ngx_uint_t        i, version;
-    mailping_str_t    name, value, agent;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    agent.data = NULL;
-    agent.len = 0;
+    ngx_str_null(&agent);
 
     if (r->headers_in.user_agent) {
-        agent.data = r->headers_in.user_agent->value.data;
-        agent.len = r->headers_in.user_agent->value.len;
+        agent = r->headers_in.user_agent->value;
     }
 
-    mailping_facts_agent(rules, f, agent);
+    mailping_facts_agent(rules, f, ngx_mailping_str(agent));
     mailping_facts_headers(rules, f);
 
     part = &r->headers_in.headers.part;
@@ -102,12 +100,8 @@ ngx_mailping_evidence_request(ngx_http_request_t *r, mailping_rules_t *rules,
             i = 0;
         }
 
-        name.data = h[i].key.data;
-        name.len = h[i].key.len;
-        value.data = h[i].value.data;
-        value.len = h[i].value.len;
-
-        mailping_facts_header(rules, f, name, value);
+        mailping_facts_header(rules, f, ngx_mailping_str(h[i].key),
+                              ngx_mailping_str(h[i].value));
     }
 
     mailping_facts_method(rules, f, r->method == NGX_HTTP_HEAD);
@@ -176,8 +170,7 @@ ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
         }
 
         e->asn = network.asn;
-        e->org.data = network.org.data;
-        e->org.len = network.org.len;
+        e->org = ngx_mailping_str(network.org);
     }
 
     ctx->place = ngx_mailping_evidence_place(mmcf, f);
@@ -262,12 +255,9 @@ ngx_mailping_evidence_reader(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
 
     ngx_mailping_geo_place(mmcf->geo, masked, &place, ctx->geo + 1);
 
-    e->country.data = place.country.data;
-    e->country.len = place.country.len;
-    e->region.data = place.region.data;
-    e->region.len = place.region.len;
-    e->city.data = place.city.data;
-    e->city.len = place.city.len;
+    e->country = ngx_mailping_str(place.country);
+    e->region = ngx_mailping_str(place.region);
+    e->city = ngx_mailping_str(place.city);
 }
 
 

@@ -218,7 +218,7 @@ ngx_mailping_explain_parameter(ngx_http_request_t *r,
     ngx_str_t *error)
 {
     ngx_uint_t                 i;
-    mailping_str_t             header, text;
+    mailping_str_t             header;
     ngx_mailping_parameter_t  *parameter;
 
     if (name->len > 7 && ngx_strncmp(name->data, "header.", 7) == 0) {
@@ -230,10 +230,9 @@ ngx_mailping_explain_parameter(ngx_http_request_t *r,
 
         header.data = name->data + 7;
         header.len = name->len - 7;
-        text.data = value->data;
-        text.len = value->len;
 
-        mailping_facts_header(fetch->rules, &fetch->facts, header, text);
+        mailping_facts_header(fetch->rules, &fetch->facts, header,
+                              ngx_mailping_str(*value));
 
         return NGX_OK;
     }
@@ -318,12 +317,8 @@ ngx_mailping_explain_unescape(ngx_http_request_t *r, ngx_str_t *text)
 static ngx_int_t
 ngx_mailping_explain_agent(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 {
-    mailping_str_t  agent;
-
-    agent.data = value->data;
-    agent.len = value->len;
-
-    mailping_facts_agent(fetch->rules, &fetch->facts, agent);
+    mailping_facts_agent(fetch->rules, &fetch->facts,
+                         ngx_mailping_str(*value));
 
     return NGX_OK;
 }
@@ -332,13 +327,13 @@ ngx_mailping_explain_agent(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 static ngx_int_t
 ngx_mailping_explain_ip(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 {
-    mailping_str_t  text;
+    if (mailping_mask_parse(ngx_mailping_str(*value), fetch->addr)
+        != MAILPING_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    text.data = value->data;
-    text.len = value->len;
-
-    return mailping_mask_parse(text, fetch->addr) == MAILPING_OK ? NGX_OK
-                                                                 : NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -371,13 +366,9 @@ ngx_mailping_explain_age(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 static ngx_int_t
 ngx_mailping_explain_hint(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 {
-    int             hint;
-    mailping_str_t  name;
+    int  hint;
 
-    name.data = value->data;
-    name.len = value->len;
-
-    hint = mailping_hint_parse(name);
+    hint = mailping_hint_parse(ngx_mailping_str(*value));
 
     if (hint < 0) {
         return NGX_ERROR;

@@ -464,7 +464,7 @@ ngx_mailping_init_module(ngx_cycle_t *cycle)
         return ngx_mailping_failed(cycle);
     }
 
-    if (ngx_mailping_delivery_init_module(cycle, mmcf) != NGX_OK) {
+    if (ngx_mailping_redis_init_module(cycle, mmcf) != NGX_OK) {
         return ngx_mailping_failed(cycle);
     }
 

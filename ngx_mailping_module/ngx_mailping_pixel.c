@@ -249,8 +249,7 @@ ngx_mailping_signed(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf,
 
     for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
 
-    segment.data = p;
-    segment.len = last - p;
+    segment = mailping_str(p, last - p);
 
     rc = mailping_token_verify(mlcf->keys, segment, ctx->raw, &ctx->token);
 
@@ -271,7 +270,6 @@ ngx_mailping_unsigned(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf,
     time_t             sent;
     ngx_int_t          hint;
     ngx_str_t          id, recipient, value;
-    mailping_str_t     s;
     mailping_token_t  *t;
 
     t = &ctx->token;
@@ -287,10 +285,8 @@ ngx_mailping_unsigned(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf,
         return NGX_ERROR;
     }
 
-    t->id.data = id.data;
-    t->id.len = id.len;
-    t->recipient.data = recipient.data;
-    t->recipient.len = recipient.len;
+    t->id = ngx_mailping_str(id);
+    t->recipient = ngx_mailping_str(recipient);
 
     if (!mailping_token_id_allowed(t->id)
         || !mailping_token_recipient_allowed(t->recipient))
@@ -310,10 +306,7 @@ ngx_mailping_unsigned(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf,
     }
 
     if (ngx_mailping_value(r, mlcf->hint, &value) == NGX_OK) {
-        s.data = value.data;
-        s.len = value.len;
-
-        hint = mailping_hint_parse(s);
+        hint = mailping_hint_parse(ngx_mailping_str(value));
 
         if (hint > 0) {
             t->hint = hint;
@@ -361,8 +354,7 @@ ngx_mailping_describe(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf,
         site = r->headers_in.server;
     }
 
-    e->site.data = site.data;
-    e->site.len = site.len;
+    e->site = ngx_mailping_str(site);
 
     e->time = now;
     e->count = 1;
@@ -399,8 +391,7 @@ ngx_mailping_agent(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx)
         return;
     }
 
-    agent.data = r->headers_in.user_agent->value.data;
-    agent.len = r->headers_in.user_agent->value.len;
+    agent = ngx_mailping_str(r->headers_in.user_agent->value);
 
     if (e->privacy == MAILPING_PRIVACY_FULL) {
         e->agent = agent;

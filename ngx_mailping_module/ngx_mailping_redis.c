@@ -483,10 +483,8 @@ ngx_mailping_redis_init(ngx_conf_t *cf, ngx_mailping_redis_conf_t *redis)
         return NGX_CONF_ERROR;
     }
 
-    redis->producer.prefix.len = redis->prefix.len;
-    redis->producer.prefix.data = redis->prefix.data;
-    redis->producer.user.len = redis->user.len;
-    redis->producer.user.data = redis->user.data;
+    redis->producer.prefix = ngx_mailping_str(redis->prefix);
+    redis->producer.user = ngx_mailping_str(redis->user);
     redis->producer.name = (mailping_str_t) mailping_string("mailping");
     redis->producer.database = redis->database;
     redis->producer.partitions = redis->partitions;
@@ -530,8 +528,7 @@ ngx_mailping_redis_password(ngx_conf_t *cf, ngx_mailping_redis_conf_t *redis)
         return NGX_ERROR;
     }
 
-    redis->producer.password.len = redis->password.len;
-    redis->producer.password.data = redis->password.data;
+    redis->producer.password = ngx_mailping_str(redis->password);
 
     return NGX_OK;
 }
@@ -549,4 +546,73 @@ ngx_mailping_redis_known(ngx_conf_t *cf, ngx_flag_t used, const char *what)
                        "MailPing " NGX_MAILPING_VERSION, what);
 
     return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_mailping_redis_init_module(ngx_cycle_t *cycle,
+    ngx_mailping_main_conf_t *mmcf)
+{
+    u_char                 *p;
+    ngx_url_t               u;
+    ngx_uint_t              i, n, k;
+    ngx_mailping_server_t  *server, name;
+
+    if (mmcf->redis == NULL
+        || (mmcf->resolver && mmcf->resolver->connections.nelts))
+    {
+        return NGX_OK;
+    }
+
+    /* without a resolver names are resolved once, as nginx does elsewhere */
+
+    n = mmcf->redis->servers.nelts;
+
+    for (i = 0; i < n; i++) {
+
+        server = mmcf->redis->servers.elts;
+        server += i;
+
+        if (server->addr.sockaddr) {
+            continue;
+        }
+
+        ngx_memzero(&u, sizeof(ngx_url_t));
+
+        p = ngx_pnalloc(cycle->pool, server->host.len + sizeof(":65535"));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        u.url.data = p;
+        u.url.len = ngx_sprintf(p, "%V:%ui%Z", &server->host,
+                                (ngx_uint_t) server->port)
+                    - p - 1;
+
+        if (ngx_parse_url(cycle->pool, &u) != NGX_OK) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "%s in \"server\" \"%V\" of \"mailping_redis\", "
+                          "and no \"resolver\" is defined",
+                          u.err ? u.err : "invalid name", &server->name);
+            return NGX_ERROR;
+        }
+
+        server->addr = u.addrs[0];
+        name = *server;
+
+        /* the other addresses of the name are tried in turn as well */
+
+        for (k = 1; k < u.naddrs; k++) {
+
+            server = ngx_array_push(&mmcf->redis->servers);
+            if (server == NULL) {
+                return NGX_ERROR;
+            }
+
+            *server = name;
+            server->addr = u.addrs[k];
+        }
+    }
+
+    return NGX_OK;
 }

@@ -11,6 +11,7 @@
 #include "ngx_mailping_spool.h"
 
 
+static ngx_int_t ngx_mailping_file_detach(ngx_mailping_file_t *file);
 static int ngx_mailping_file_pread(void *data, void *buf, size_t n,
     uint64_t offset);
 static int ngx_mailping_file_pwrite(void *data, const void *buf, size_t n,
@@ -45,11 +46,24 @@ ngx_mailping_file_new(ngx_mailping_spool_t *spool, const char *name)
 }
 
 
+int
+ngx_mailping_file_fcntl(ngx_fd_t fd, short type)
+{
+    struct flock  fl;
+
+    ngx_memzero(&fl, sizeof(struct flock));
+
+    fl.l_type = type;
+    fl.l_whence = SEEK_SET;
+
+    return fcntl(fd, F_OFD_SETLK, &fl);
+}
+
+
 ngx_int_t
 ngx_mailping_file_lock(ngx_mailping_file_t *file, const char *name)
 {
     struct stat            st, named;
-    struct flock           fl;
     ngx_mailping_spool_t  *spool;
 
     spool = file->spool;
@@ -67,12 +81,7 @@ ngx_mailping_file_lock(ngx_mailping_file_t *file, const char *name)
         return NGX_ERROR;
     }
 
-    ngx_memzero(&fl, sizeof(struct flock));
-
-    fl.l_type = F_WRLCK;
-    fl.l_whence = SEEK_SET;
-
-    if (fcntl(file->fd, F_OFD_SETLK, &fl) == -1) {
+    if (ngx_mailping_file_fcntl(file->fd, F_WRLCK) == -1) {
         if (ngx_errno != NGX_EAGAIN && ngx_errno != EACCES) {
             ngx_mailping_spool_failed(spool, NGX_LOG_CRIT, ngx_errno,
                                       "a ring cannot be locked", name);
@@ -189,7 +198,6 @@ ngx_mailping_file_params(ngx_mailping_file_t *file, struct stat *st,
 void
 ngx_mailping_file_free(ngx_mailping_file_t *file)
 {
-    struct flock           fl;
     ngx_mailping_spool_t  *spool;
 
     if (file == NULL) {
@@ -204,12 +212,7 @@ ngx_mailping_file_free(ngx_mailping_file_t *file)
 
     if (file->fd != NGX_INVALID_FILE) {
 
-        ngx_memzero(&fl, sizeof(struct flock));
-
-        fl.l_type = F_UNLCK;
-        fl.l_whence = SEEK_SET;
-
-        (void) fcntl(file->fd, F_OFD_SETLK, &fl);
+        (void) ngx_mailping_file_fcntl(file->fd, F_UNLCK);
 
         if (ngx_close_file(file->fd) == NGX_FILE_ERROR) {
             ngx_log_error(NGX_LOG_ALERT, spool->log, ngx_errno,
@@ -265,7 +268,9 @@ ngx_mailping_file_release(ngx_mailping_file_t *file)
 }
 
 
-ngx_int_t
+/* Takes the ring away from the delivery.  NGX_AGAIN: a batch is in flight. */
+
+static ngx_int_t
 ngx_mailping_file_detach(ngx_mailping_file_t *file)
 {
     if (file->attached

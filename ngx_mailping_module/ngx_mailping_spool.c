@@ -104,8 +104,8 @@ ngx_mailping_spool_open(ngx_cycle_t *cycle, ngx_mailping_worker_t *worker)
 
     redis = worker->conf->redis;
 
-    spool->prefix.data = redis ? redis->prefix.data : (u_char *) "mailping";
-    spool->prefix.len = redis ? redis->prefix.len : sizeof("mailping") - 1;
+    spool->prefix = redis ? ngx_mailping_str(redis->prefix)
+                          : mailping_str("mailping", sizeof("mailping") - 1);
     spool->partitions = redis ? redis->partitions : 1;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);

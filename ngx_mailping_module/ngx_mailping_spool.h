@@ -70,9 +70,6 @@ struct ngx_mailping_spool_s {
 
 /* ngx_mailping_directory.c */
 
-/* Opens the directory; a worker keeps it as long as it exists. */
-ngx_int_t ngx_mailping_spool_directory(ngx_mailping_spool_t *spool);
-
 /*
  * Whether what exists and one more ring of this size are within the bound.
  * Quarantined files are the operator's and do not count.
@@ -108,6 +105,9 @@ void ngx_mailping_spool_failed(ngx_mailping_spool_t *spool, ngx_uint_t level,
 ngx_mailping_file_t *ngx_mailping_file_new(ngx_mailping_spool_t *spool,
     const char *name);
 
+/* Takes or gives back the lock of a ring's file; returns what fcntl() does. */
+int ngx_mailping_file_fcntl(ngx_fd_t fd, short type);
+
 /* Opens and locks a file.  NGX_DECLINED: another process has it. */
 ngx_int_t ngx_mailping_file_lock(ngx_mailping_file_t *file, const char *name);
 
@@ -126,9 +126,6 @@ ngx_int_t ngx_mailping_file_begin(ngx_mailping_file_t *file);
 
 /* Shows the ring in the zone, and says that it was written. */
 void ngx_mailping_file_publish(ngx_mailping_file_t *file);
-
-/* Takes the ring away from the delivery.  NGX_AGAIN: a batch is in flight. */
-ngx_int_t ngx_mailping_file_detach(ngx_mailping_file_t *file);
 
 /*
  * Takes a ring off the worker's list, closes it cleanly and frees it.

@@ -11,7 +11,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use JSON::PP;
 use Test::More;
 use Test::MailPing qw(wait_for run_command);
 
@@ -128,7 +127,7 @@ is(scalar(@twice), 0, 'no id twice unless it was cut off')
 # seconds of it, because it syncs without holding replies back.  What is sent
 # again then is counted, and the sums must agree.
 
-my $status = JSON::PP::decode_json($t->get('/status')->body());
+my $status = $t->status();
 my $delivery = $status->{delivery};
 
 is($delivery->{delivered} + $delivery->{advanced} - $delivery->{rewound},

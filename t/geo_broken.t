@@ -9,30 +9,18 @@ use strict;
 use warnings;
 
 use FindBin;
-use JSON::PP ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
 
 use Test::MailPing qw(wait_for);
-use Test::MailPing::MMDB qw(mmdb mmdb_write asn_record);
+use Test::MailPing::Geo;
+use Test::MailPing::MMDB qw(mmdb mmdb_write);
 
 
 my $t = Test::MailPing->new();
 my $file = $t->prefix() . '/asn.mmdb';
-
-
-sub database {
-    my ($asn) = @_;
-
-    # larger than one piece of a copy
-
-    return ('GeoLite2-ASN',
-            [ [ '192.0.2.0/24', asn_record($asn, "net $asn") ],
-              map { [ "10.$_.0.0/16", asn_record($_ + 1, "net $_" x 500) ] }
-                  0 .. 99 ]);
-}
 
 
 sub conf {
@@ -56,38 +44,6 @@ END
 }
 
 
-# the answers of different workers: reuseport spreads connections
-
-sub databases {
-    my @all;
-
-    for (1 .. 12) {
-        my $r = $t->get('/status');
-
-        $r->status() == 200 or die "no status\n";
-        push(@all, JSON::PP->new()->utf8()->decode($r->body())->{databases}[0]);
-    }
-
-    return @all;
-}
-
-
-sub all_have {
-    my ($build, $seconds) = @_;
-
-    return wait_for(sub {
-        my $all = !grep { $_->{build} != $build || $_->{stale} } databases();
-        sleep(0.1) if !$all;
-        $all;
-    }, $seconds);
-}
-
-
-sub copies {
-    return map { s{.*/}{}r } glob($t->spool() . '/geo-*');
-}
-
-
 sub stays {
     my ($build, $message) = @_;
 
@@ -99,29 +55,29 @@ sub stays {
 
     is(scalar(my @lines = $t->log_lines($message)), 1, 'once');
 
-    is(scalar(grep { $_->{build} != $build } databases()), 0,
+    is(scalar(grep { $_->{build} != $build } databases($t)), 0,
        'the old one stays');
-    is(scalar(grep { !$_->{stale} } databases()), 0, 'and is stale');
+    is(scalar(grep { !$_->{stale} } databases($t)), 0, 'and is stale');
 }
 
 
-mmdb_write($file, database(1), epoch => 1001);
+mmdb_write($file, asn_database(1), epoch => 1001);
 
 $t->write_conf(conf());
 $t->start();
 
 # broken
 
-my $bytes = mmdb(database(4), epoch => 1004);
+my $bytes = mmdb(asn_database(4), epoch => 1004);
 
 $t->write_file('new', substr($bytes, 0, length($bytes) - 100));
 rename($t->prefix() . '/new', $file);
 
 stays(1001, qr/"$file" is broken, the old one is kept: \w/);
-is(scalar(grep { /tmp/ } copies()), 0, 'no half copy is left');
+is(scalar(grep { /tmp/ } copies($t)), 0, 'no half copy is left');
 
-mmdb_write($file, database(4), epoch => 1004);
-ok(all_have(1004, 10), 'repaired');
+mmdb_write($file, asn_database(4), epoch => 1004);
+ok(all_have($t, 1004, 10), 'repaired');
 
 
 # gone
@@ -129,8 +85,8 @@ ok(all_have(1004, 10), 'repaired');
 unlink($file);
 stays(1004, qr/"$file" cannot be reloaded.*stat\(\) failed \(2:/);
 
-mmdb_write($file, database(5), epoch => 1005);
-ok(all_have(1005, 10), 'back again');
+mmdb_write($file, asn_database(5), epoch => 1005);
+ok(all_have($t, 1005, 10), 'back again');
 
 
 # unreadable for workers
@@ -138,14 +94,14 @@ ok(all_have(1005, 10), 'back again');
 SKIP: {
     skip('only root opens what its workers cannot', 6) if $> != 0;
 
-    mmdb_write("$file.new", database(6), epoch => 1006);
+    mmdb_write("$file.new", asn_database(6), epoch => 1006);
     chmod(0600, "$file.new");
     rename("$file.new", $file);
 
     stays(1005, qr/"$file" cannot be reloaded.*open\(\) failed \(13:/);
 
     chmod(0644, $file);
-    ok(all_have(1006, 20), 'readable later');
+    ok(all_have($t, 1006, 20), 'readable later');
 }
 
 

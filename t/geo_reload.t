@@ -10,30 +10,18 @@ use strict;
 use warnings;
 
 use FindBin;
-use JSON::PP ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
 
 use Test::MailPing qw(wait_for);
-use Test::MailPing::MMDB qw(mmdb mmdb_write asn_record);
+use Test::MailPing::Geo;
+use Test::MailPing::MMDB qw(mmdb mmdb_write);
 
 
 my $t = Test::MailPing->new();
 my $file = $t->prefix() . '/asn.mmdb';
-
-
-sub database {
-    my ($asn) = @_;
-
-    # larger than one piece of a copy
-
-    return ('GeoLite2-ASN',
-            [ [ '192.0.2.0/24', asn_record($asn, "net $asn") ],
-              map { [ "10.$_.0.0/16", asn_record($_ + 1, "net $_" x 500) ] }
-                  0 .. 99 ]);
-}
 
 
 sub conf {
@@ -59,33 +47,6 @@ END
 }
 
 
-# the answers of different workers: reuseport spreads connections
-
-sub databases {
-    my @all;
-
-    for (1 .. 12) {
-        my $r = $t->get('/status');
-
-        $r->status() == 200 or die "no status\n";
-        push(@all, JSON::PP->new()->utf8()->decode($r->body())->{databases}[0]);
-    }
-
-    return @all;
-}
-
-
-sub all_have {
-    my ($build, $seconds) = @_;
-
-    return wait_for(sub {
-        my $all = !grep { $_->{build} != $build || $_->{stale} } databases();
-        sleep(0.1) if !$all;
-        $all;
-    }, $seconds);
-}
-
-
 sub in_place {
     my ($bytes, $pause) = @_;
 
@@ -102,19 +63,14 @@ sub in_place {
 }
 
 
-sub copies {
-    return map { s{.*/}{}r } glob($t->spool() . '/geo-*');
-}
-
-
-mmdb_write($file, database(1), epoch => 1001);
+mmdb_write($file, asn_database(1), epoch => 1001);
 
 $t->write_conf(conf());
 $t->start();
 
 my @workers = sort { $a <=> $b } $t->workers();
 
-my ($status) = databases();
+my ($status) = databases($t);
 
 is($status->{database}, 'asn', 'status: which');
 is($status->{file}, $file, 'status: file');
@@ -127,12 +83,12 @@ ok(!$status->{stale}, 'status: not stale');
 
 # by rename
 
-mmdb_write($file, database(2), epoch => 1002);
-ok(all_have(1002, 10), 'replaced by rename within ten seconds');
+mmdb_write($file, asn_database(2), epoch => 1002);
+ok(all_have($t, 1002, 10), 'replaced by rename within ten seconds');
 
 is(scalar(my @told = $t->log_lines(qr/"$file" reloaded/)), 1, 'told once');
-is(scalar(grep { /^geo-asn-.*\.mmdb$/ } copies()), 1, 'one copy');
-cmp_ok((databases())[0]{reloaded}, '>', time() - 60, 'status: reloaded');
+is(scalar(grep { /^geo-asn-.*\.mmdb$/ } copies($t)), 1, 'one copy');
+cmp_ok((databases($t))[0]{reloaded}, '>', time() - 60, 'status: reloaded');
 
 
 # in place, under traffic
@@ -151,12 +107,12 @@ sub traffic {
     }
 }
 
-in_place(mmdb(database(3), epoch => 1003), \&traffic);
+in_place(mmdb(asn_database(3), epoch => 1003), \&traffic);
 traffic();
 
-ok(all_have(1003, 10), 'replaced in place within ten seconds');
+ok(all_have($t, 1003, 10), 'replaced in place within ten seconds');
 is_deeply(\@bad, [], 'all answered meanwhile');
-is(scalar(grep { /^geo-asn-.*\.mmdb$/ } copies()), 1, 'one copy');
+is(scalar(grep { /^geo-asn-.*\.mmdb$/ } copies($t)), 1, 'one copy');
 
 
 # a leftover of a worker that was killed while it copied
@@ -164,8 +120,8 @@ is(scalar(grep { /^geo-asn-.*\.mmdb$/ } copies()), 1, 'one copy');
 $t->write_file('spool/geo-asn.tmp', 'leftover');
 chown((getpwnam('nobody'))[2, 3], $t->spool() . '/geo-asn.tmp');
 
-mmdb_write($file, database(6), epoch => 1006);
-ok(all_have(1006, 10), 'a leftover is no obstacle');
+mmdb_write($file, asn_database(6), epoch => 1006);
+ok(all_have($t, 1006, 10), 'a leftover is no obstacle');
 
 
 is_deeply([ sort { $a <=> $b } $t->workers() ], \@workers,
@@ -174,19 +130,19 @@ is_deeply([ sort { $a <=> $b } $t->workers() ], \@workers,
 
 # a new worker inherits the master's first copy, and finds the newest itself
 
-my ($build) = map { $_->{build} } databases();
+my ($build) = map { $_->{build} } databases($t);
 
 $t->kill9($workers[0]);
 ok(wait_for(sub { $t->workers() == 2 }), 'a worker is started again');
-ok(all_have($build, 10), 'and has the newest database');
+ok(all_have($t, $build, 10), 'and has the newest database');
 
 
 # a worker ends while its copy is under way
 
-mmdb_write($file, database(8), epoch => 1008);
+mmdb_write($file, asn_database(8), epoch => 1008);
 sleep(3);
 ok($t->reload(), 'a reload during the change');
-ok(all_have(1008, 10), 'after it the newest database');
+ok(all_have($t, 1008, 10), 'after it the newest database');
 
 
 $t->done();

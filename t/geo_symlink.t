@@ -10,7 +10,6 @@ use strict;
 use warnings;
 
 use FindBin;
-use JSON::PP ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -45,8 +44,7 @@ sub has {
     my ($build) = @_;
 
     return wait_for(sub {
-        my $json = $t->get('/status')->body();
-        my $db = JSON::PP->new()->utf8()->decode($json)->{databases}[0];
+        my $db = $t->status()->{databases}[0];
         my $same = $db->{build} == $build && !$db->{stale};
 
         sleep(0.1) if !$same;
@@ -109,8 +107,7 @@ SKIP: {
     ok(wait_for(sub { $t->log_lines($full) }, 10), 'a full file system');
 
     is_deeply([ glob($t->spool() . '/geo-*.tmp') ], [], 'no half copy');
-    is(JSON::PP->new()->utf8()->decode($t->get('/status')->body())
-       ->{databases}[0]{build}, 1002, 'the old one stays');
+    is($t->status()->{databases}[0]{build}, 1002, 'the old one stays');
 
     write_database('2', 1004, 2);
     ok(has(1004), 'another file behind the link, which fits');

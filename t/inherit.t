@@ -11,7 +11,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use JSON::PP;
 use Test::More;
 use Test::MailPing;
 use Test::MailPing::MMDB qw(mmdb_write asn_record city_record);
@@ -178,12 +177,9 @@ is($e->{privacy}, 'minimal', 'privacy, of the server');
 is($e->{verdict}, 'self', 'self, of the server');
 is($e->{key}, 2, 'keys, of the server');
 
-my $refused = sub {
-    JSON::PP::decode_json($t->get('/status')->body())->{refused}{$_[0]};
-};
-
 $t->get('/o/' . $t->mint(id => 'x'), port => $t->port('b'));
-is($refused->('key'), 1, 'keys of http are not inherited beside own ones');
+is($t->status()->{refused}{key}, 1,
+   'keys of http are not inherited beside own ones');
 
 
 # an "if" block goes on with the handler of its location, and what it needs
@@ -204,9 +200,7 @@ sub reload_with {
     return ok($t->reload(), "reload with @change");
 }
 
-my $status = sub { JSON::PP::decode_json($t->get('/status')->body()) };
-
-my $first = ($status->())->{rules}{id};
+my $first = $t->status()->{rules}{id};
 
 ($e) = open_of('/o/');
 is($e->{verdict}, 'human', 'rules: human');
@@ -220,7 +214,7 @@ is($e->{provider}, 'loopback', 'rules: provider');
 is($e->{org}, 'Example two', 'database: two');
 is($e->{site}, 'second', 'site: second');
 isnt($e->{rules}, $first, 'another rule set');
-is($e->{rules}, ($status->())->{rules}{id}, 'is the one of the status');
+is($e->{rules}, $t->status()->{rules}{id}, 'is the one of the status');
 
 reload_with(image => 'png', privacy => 'minimal', self => '1',
             base => 'http://second/');
@@ -250,21 +244,22 @@ is(substr($minted, 0, 1), 'E', 'rotation: the new one signs (0x12)');
 
 reload_with(keys => 'mailping_key 2 2.key;');
 
-my $before = $refused->('key');
+my $before = $t->status()->{refused}{key};
 $t->get("/o/$old");
-is($refused->('key'), $before + 1, 'rotation: the old one is refused');
+is($t->status()->{refused}{key}, $before + 1,
+   'rotation: the old one is refused');
 
 reload_with(keys => 'mailping_key 1 %%KEYFILE%%;');
 
 # counters survive a reload, but not another size of the zone
 
-my $pixels = ($status->())->{pixels};
+my $pixels = $t->status()->{pixels};
 cmp_ok($pixels, '>=', $n, 'counters survive reloads');
-is(($status->())->{recorded}, ($status->())->{delivery}{delivered},
+is($t->status()->{recorded}, $t->status()->{delivery}{delivered},
    'all that was recorded is delivered');
 
 reload_with(zone => '4m');
-is(($status->())->{pixels}, 0, 'another zone begins at 0');
+is($t->status()->{pixels}, 0, 'another zone begins at 0');
 
 # where events go
 
@@ -301,6 +296,6 @@ reload_with(redis => 'server %%REDIS%%;', spool => 'size=8m sync=1s');
 ($e) = open_of('/o/');
 ok($e, 'spool: another size, the same directory');
 
-is(($status->())->{spool}{undelivered}, 0, 'nothing is left behind');
+is($t->status()->{spool}{undelivered}, 0, 'nothing is left behind');
 
 $t->done();

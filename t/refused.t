@@ -12,7 +12,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use JSON::PP;
 use Test::More;
 use Test::MailPing;
 use Test::MailPing::Token;
@@ -121,7 +120,7 @@ ok(wait_for(sub { $redis->entries() >= 1 }), 'its event arrives');
 is_deeply([ map { $_->{id} } $redis->entries() ], [ 'good' ],
           'and no other does');
 
-my $s = JSON::PP::decode_json($t->get('/status')->body());
+my $s = $t->status();
 my $sum = 0;
 
 $sum += $_ for (values %{$s->{refused}});

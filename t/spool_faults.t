@@ -12,7 +12,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use JSON::PP;
 use Test::More;
 use Test::MailPing qw(wait_for run_command);
 
@@ -80,11 +79,6 @@ sub entries {
 }
 
 
-sub status {
-    return JSON::PP::decode_json($t->get('/status')->body());
-}
-
-
 sub rings {
     my @rings = sort(glob($t->spool() . '/*.ring'));
 
@@ -114,7 +108,7 @@ ok($t->log_lines(qr/\[warn\].*mailping spool ".*" is on overlayfs/),
 
 set_faults('short 7');
 arrives('short writes');
-is(status()->{spool}{rings}[0]{state}, 'clean', 'they do no harm');
+is($t->status()->{spool}{rings}[0]{state}, 'clean', 'they do no harm');
 
 
 # a write that fails is counted and told; another ring is used then
@@ -129,7 +123,7 @@ is(fetch("full$_"), 200, "the pixel on a full disk, $_") for (1 .. 3);
 is(scalar($t->log_lines(qr/\[crit\].*a record cannot be written/, $from)), 1,
    'it is logged once');
 
-my $lost = status()->{lost};
+my $lost = $t->status()->{lost};
 is($lost->{full} + $lost->{failed}, 3, 'the lost are counted');
 
 set_faults();
@@ -163,7 +157,7 @@ my %event;
 is(scalar(grep { $event{$_->{event}}++ } $redis->entries()), 0,
    'no event twice');
 
-my $now = status();
+my $now = $t->status();
 is($now->{recorded}, scalar($redis->entries()), 'recorded counts them all');
 is($now->{spool}{undelivered}, 0, 'nothing waits');
 is(scalar(@{$now->{spool}{rings}}), scalar(rings()),
@@ -187,7 +181,7 @@ ok(-e $other, 'nor one of another kind');
 
 # a worker that leaves with a loss that it cannot record says how much it is
 
-$lost = status()->{lost};
+$lost = $t->status()->{lost};
 $from = $t->log_size();
 
 set_faults('pwrite 5');
@@ -198,7 +192,7 @@ ok(wait_for(sub {
     $t->log_lines(qr/\[warn\].*worker exits with 2 lost opens/, $from)
 }), 'the loss is logged');
 
-$now = status()->{lost};
+$now = $t->status()->{lost};
 is($now->{full} + $now->{failed} - $lost->{full} - $lost->{failed}, 2,
    'and counted beyond the worker');
 

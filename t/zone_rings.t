@@ -11,7 +11,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use JSON::PP;
 use Test::More;
 use Test::MailPing;
 
@@ -68,7 +67,7 @@ fetch();
 my %uuid;
 
 sub status {
-    my $status = JSON::PP::decode_json($t->get('/status')->body());
+    my $status = $t->status();
 
     $uuid{$_->{uuid}} = 1 for (@{$status->{spool}{rings}});
 

@@ -33,6 +33,18 @@ typedef struct {
 #define mailping_null_string  { 0, NULL }
 
 
+static inline mailping_str_t
+mailping_str(const void *data, size_t len)
+{
+    mailping_str_t  s;
+
+    s.len = len;
+    s.data = data;
+
+    return s;
+}
+
+
 /* of ASCII letters; tolower() would ask the locale */
 
 static inline uint8_t

@@ -394,17 +394,6 @@ mailping_condition_name(const mailping_condition_t *c,
 }
 
 
-const char *
-mailping_condition_kind(unsigned kind)
-{
-    static const char *const  names[] = {
-        "network", "asn", "agent", "client", "header"
-    };
-
-    return names[kind < MAILPING_FACT_SETS ? kind : 0];
-}
-
-
 size_t
 mailping_condition_span(mailping_str_t text)
 {

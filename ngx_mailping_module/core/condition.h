@@ -65,9 +65,6 @@ int mailping_condition_parse(mailping_str_t text, mailping_condition_t *c);
 size_t mailping_condition_name(const mailping_condition_t *c,
     char dst[MAILPING_FACT_NAME_MAX]);
 
-/* Name of a kind of set: "network", "asn", "agent", "client", "header". */
-const char *mailping_condition_kind(unsigned kind);
-
 /* How many bytes at the start of text may stand in a name. */
 size_t mailping_condition_span(mailping_str_t text);
 

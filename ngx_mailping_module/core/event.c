@@ -522,18 +522,14 @@ mailping_event_head(uint8_t *p, const char *args, mailping_str_t key)
 static uint8_t *
 mailping_event_source(uint8_t *p, mailping_str_t producer, uint64_t seq)
 {
-    uint8_t         buf[MAILPING_EVENT_PRODUCER_MAX + 1 + MAILPING_NUMBER_MAX];
-    uint8_t        *last;
-    mailping_str_t  name;
+    uint8_t  *last;
+    uint8_t   buf[MAILPING_EVENT_PRODUCER_MAX + 1 + MAILPING_NUMBER_MAX];
 
     last = mailping_event_copy(buf, producer.data, producer.len);
     *last++ = '/';
     last = mailping_event_digits(last, seq);
 
-    name.len = last - buf;
-    name.data = buf;
-
-    return mailping_event_text(p, name);
+    return mailping_event_text(p, mailping_str(buf, last - buf));
 }
 
 
@@ -552,25 +548,18 @@ mailping_event_text(uint8_t *p, mailping_str_t value)
 static uint8_t *
 mailping_event_name(uint8_t *p, const char *value)
 {
-    mailping_str_t  s;
-
-    s.len = strlen(value);
-    s.data = (const uint8_t *) value;
-
-    return mailping_event_text(p, s);
+    return mailping_event_text(p, mailping_str(value, strlen(value)));
 }
 
 
 static uint8_t *
 mailping_event_number(uint8_t *p, uint64_t n)
 {
-    uint8_t         buf[MAILPING_NUMBER_MAX];
-    mailping_str_t  s;
+    uint8_t  buf[MAILPING_NUMBER_MAX], *last;
 
-    s.len = mailping_event_digits(buf, n) - buf;
-    s.data = buf;
+    last = mailping_event_digits(buf, n);
 
-    return mailping_event_text(p, s);
+    return mailping_event_text(p, mailping_str(buf, last - buf));
 }
 
 

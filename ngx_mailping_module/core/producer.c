@@ -184,6 +184,7 @@ mailping_producer_attach(mailping_producer_t *p, mailping_source_t *s,
     mailping_ring_t *ring, uint32_t partition)
 {
     int                  tagged;
+    mailping_str_t       producer;
     mailping_source_t  **last;
 
     memset(s, 0, sizeof(mailping_source_t));
@@ -198,10 +199,12 @@ mailping_producer_attach(mailping_producer_t *p, mailping_source_t *s,
                                              partition,
                                              ring->params.partitions,
                                              s->stream);
+
+    producer = mailping_str(s->producer, s->producer_len);
+
     s->mark_len = mailping_topology_mark(ring->params.prefix, tagged,
                                          partition, ring->params.partitions,
-                                         mailping_source_producer(s),
-                                         s->mark);
+                                         producer, s->mark);
 
     for (last = &p->sources; *last != NULL; last = &(*last)->next) {
         /* void */

@@ -24,8 +24,8 @@ mailping_producer_watch(mailping_producer_t *p, mailping_source_t *s)
     mailping_pipeline_t  *l;
 
     l = &p->pipeline;
-    mark = mailping_source_mark(s);
-    stream = mailping_source_stream(s);
+    mark = mailping_str(s->mark, s->mark_len);
+    stream = mailping_str(s->stream, s->stream_len);
 
     if (p->watching) {
         mailping_pipeline_add(l, MAILPING_COMMAND_UNWATCH, NULL);

@@ -156,48 +156,11 @@ mailping_producer_words(mailping_producer_t *p, const char *text)
 
 
 mailping_str_t
-mailping_source_stream(const mailping_source_t *s)
-{
-    mailping_str_t  key;
-
-    key.len = s->stream_len;
-    key.data = (const uint8_t *) s->stream;
-
-    return key;
-}
-
-
-mailping_str_t
-mailping_source_mark(const mailping_source_t *s)
-{
-    mailping_str_t  key;
-
-    key.len = s->mark_len;
-    key.data = (const uint8_t *) s->mark;
-
-    return key;
-}
-
-
-mailping_str_t
-mailping_source_producer(const mailping_source_t *s)
-{
-    mailping_str_t  producer;
-
-    producer.len = s->producer_len;
-    producer.data = (const uint8_t *) s->producer;
-
-    return producer;
-}
-
-
-mailping_str_t
 mailping_number(char buf[MAILPING_NUMBER_TEXT], uint64_t n)
 {
-    mailping_str_t  text;
+    int  len;
 
-    text.len = (size_t) snprintf(buf, MAILPING_NUMBER_TEXT, "%" PRIu64, n);
-    text.data = (const uint8_t *) buf;
+    len = snprintf(buf, MAILPING_NUMBER_TEXT, "%" PRIu64, n);
 
-    return text;
+    return mailping_str(buf, (size_t) len);
 }

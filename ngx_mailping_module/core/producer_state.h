@@ -141,10 +141,7 @@ int mailping_producer_refused(mailping_producer_t *p, mailping_source_t *s,
 /* Remembers Redis' words, which may be those remembered already. */
 void mailping_producer_words(mailping_producer_t *p, const char *text);
 
-/* The keys of a source, and a number as an argument. */
-mailping_str_t mailping_source_stream(const mailping_source_t *s);
-mailping_str_t mailping_source_mark(const mailping_source_t *s);
-mailping_str_t mailping_source_producer(const mailping_source_t *s);
+/* A number as an argument; its text is in buf. */
 mailping_str_t mailping_number(char buf[MAILPING_NUMBER_TEXT], uint64_t n);
 
 

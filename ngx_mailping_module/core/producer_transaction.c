@@ -64,12 +64,15 @@ mailping_producer_batch(mailping_producer_t *p, mailping_source_t *s)
 {
     int                      rc, len;
     uint32_t                 n;
+    mailping_str_t           stream, producer;
     mailping_record_t        record;
     mailping_pipeline_t     *l;
     mailping_transaction_t  *tx;
 
     tx = &p->tx;
     l = &p->pipeline;
+    stream = mailping_str(s->stream, s->stream_len);
+    producer = mailping_str(s->producer, s->producer_len);
 
     mailping_producer_plan(p, s, MAILPING_TRANSACTION_DELIVER, 0);
 
@@ -95,8 +98,7 @@ mailping_producer_batch(mailping_producer_t *p, mailping_source_t *s)
         tx->value = record.seq;
 
         len = mailping_event_xadd(record.type, record.version, record.payload,
-                                  mailping_source_stream(s),
-                                  mailping_source_producer(s), record.seq,
+                                  stream, producer, record.seq,
                                   l->output + l->length);
 
         if (len == MAILPING_ERROR) {
@@ -155,7 +157,7 @@ mailping_producer_trim(mailping_producer_t *p)
         return;
     }
 
-    stream = mailping_source_stream(s);
+    stream = mailping_str(s->stream, s->stream_len);
     newest = s->newest < p->unix_now ? s->newest : p->unix_now;
 
     if (conf->retain != 0 && newest > conf->retain) {
@@ -194,7 +196,7 @@ mailping_producer_commit(mailping_producer_t *p)
     char            buf[MAILPING_NUMBER_TEXT];
     mailping_str_t  mark, value;
 
-    mark = mailping_source_mark(p->tx.source);
+    mark = mailping_str(p->tx.source->mark, p->tx.source->mark_len);
     value = mailping_number(buf, p->tx.value);
 
     mailping_pipeline_add(&p->pipeline, MAILPING_COMMAND_SET, &mark, &value,

@@ -13,7 +13,8 @@
 
 /*
  * The bytes of docs/spool-format.md, written and checked one piece at a time.
- * Only core/spool.c uses this; it decides what the pieces mean together.
+ * Only the files of the ring use this (core/spool_state.h); they decide what
+ * the pieces mean together.
  */
 
 #define MAILPING_RING_HEADER      MAILPING_RING_BLOCK

@@ -72,6 +72,7 @@ use File::Basename qw(dirname);
 use File::Path qw(remove_tree);
 use File::Temp;
 use IO::Socket::INET;
+use JSON::PP ();
 use Test::More ();
 
 use Test::MailPing::HTTP;
@@ -797,6 +798,23 @@ sub raw {
     $connection->write($bytes);
 
     return $connection->read_all();
+}
+
+
+=item status()
+
+What the location /status says, decoded.  Dies when it has no such answer.
+
+=cut
+
+sub status {
+    my ($self) = @_;
+
+    my $r = $self->get('/status');
+
+    die "/status: " . $r->status() . "\n" if $r->status() != 200;
+
+    return JSON::PP::decode_json($r->body());
 }
 
 
