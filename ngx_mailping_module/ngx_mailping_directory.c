@@ -798,6 +798,7 @@ ngx_mailping_spool_failed(ngx_mailping_spool_t *spool, ngx_uint_t level,
     ngx_err_t err, const char *what, const char *name)
 {
     spool->failing = 1;
+    spool->proved = 0;
 
     if (spool->failure == what && spool->failure_err == err) {
         return;

@@ -337,7 +337,9 @@ ngx_mailping_spool_tick(ngx_event_t *ev)
         (void) ngx_mailping_spool_write_loss(spool);
     }
 
-    if (!spool->failing && spool->failure) {
+    /* a record of a loss may fit where no open does, and proves nothing */
+
+    if (!spool->failing && spool->failure && spool->proved) {
         ngx_log_error(NGX_LOG_NOTICE, spool->log, 0,
                       "mailping spool \"%V\" works again",
                       &spool->worker->conf->spool.path);
@@ -520,6 +522,7 @@ ngx_mailping_spool_obtain(ngx_mailping_spool_t *spool)
     }
 
     spool->active = file;
+    spool->proved = 1;
 
     return NGX_OK;
 }
@@ -545,6 +548,7 @@ ngx_mailping_spool_append(ngx_mailping_spool_t *spool,
     }
 
     if (rc == NGX_OK) {
+        spool->proved = 1;
         return NGX_OK;
     }
 
@@ -552,8 +556,10 @@ ngx_mailping_spool_append(ngx_mailping_spool_t *spool,
         spool->full = 1;
     }
 
-    ngx_mailping_count(rc == NGX_DECLINED ? NGX_MAILPING_LOST_FULL
-                                          : NGX_MAILPING_LOST_FAILED, 1);
+    /* without room within the bound, or because of an error */
+
+    ngx_mailping_count(rc == NGX_DECLINED && !spool->failing
+                       ? NGX_MAILPING_LOST_FULL : NGX_MAILPING_LOST_FAILED, 1);
 
     if (spool->loss.count == 0) {
         spool->loss.first = record->time;

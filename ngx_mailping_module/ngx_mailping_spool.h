@@ -56,6 +56,7 @@ struct ngx_mailping_spool_s {
     const char                *failure;     /* last one logged */
     ngx_err_t                  failure_err;
     unsigned                   failing:1;   /* seen again since the tick */
+    unsigned                   proved:1;    /* an open was recorded since */
     unsigned                   exhausted:1; /* no ring until the next try */
     unsigned                   starved:1;   /* no ring had room */
     unsigned                   full:1;      /* until a record is delivered */

@@ -163,6 +163,8 @@ ok(wait_for(sub {
 
 # what a server says that takes no more clients is heard
 
+arrives('the connection that was made again');
+
 $from = $t->log_size();
 $redis->command('CONFIG', 'SET', 'maxclients', 1);
 $redis->command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
@@ -223,6 +225,34 @@ $t->write_file('password', "right\n");
 ok(wait_for(sub { ids() =~ /auth/ }, 12), 'the corrected password is used');
 like($redis->command('CLIENT', 'LIST'), qr/name=mailping .*user=mailping/,
      'the connection is the user\'s');
+
+
+# rights for a new prefix only: what waits under the old one stops alone
+
+$redis->stop();
+is(fetch('stranded'), 200, 'the pixel of an open under the old prefix');
+$redis->start();
+$redis->command('ACL', 'SETUSER', 'mailping', 'on', '>right', 'resetkeys',
+                '~fresh:*', 'resetchannels', '-@all', '+multi', '+exec',
+                '+watch', '+unwatch', '+get', '+set', '+xadd', '+xtrim',
+                '+type', '+ping', '+info', '+role', '+client|setname',
+                '+select');
+
+$t->allow(qr/mailping stops the delivery of .*NOPERM/);
+$t->write_conf(conf('server %%REDIS%%; prefix fresh; user mailping;
+                     password_file %%PREFIX%%/password;'));
+$from = $t->log_size();
+ok($t->reload(), 'reload with another prefix');
+is(fetch("fresh$_"), 200, "pixel $_ under the new prefix") for (1 .. 2);
+ok(wait_for(sub { ids('fresh:opens') =~ /fresh1 fresh2/ }, 12),
+   'the opens under the new prefix arrive');
+ok(wait_for(sub { $t->log_lines(qr/stops the delivery of .*NOPERM/, $from) },
+            12),
+   'the ring of the old prefix stops, with an alert');
+
+$redis->command('ACL', 'SETUSER', 'mailping', '~mailping:*');
+ok($t->reload(), 'reload with rights for both');
+ok(wait_for(sub { ids() =~ /stranded/ }, 12), 'what waited arrives');
 
 
 # another server is tried when the first one is not fit

@@ -740,6 +740,15 @@ mailping_producer_error_reply(mailping_producer_t *p,
         unknown = MAILPING_REDIS_UNFIT;
         break;
 
+    case MAILPING_COMMAND_WATCH:
+    case MAILPING_COMMAND_TYPE:
+
+        if (mailping_producer_denied(p, text)) {
+            return MAILPING_OK;
+        }
+
+        break;
+
     case MAILPING_COMMAND_PING:
 
         /* a server that cannot write its disk answers MISCONF, and lives */

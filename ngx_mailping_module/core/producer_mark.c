@@ -69,6 +69,10 @@ mailping_producer_mark(mailping_producer_t *p)
             return MAILPING_OK;
         }
 
+        if (mailping_producer_denied(p, r->error)) {
+            return MAILPING_OK;
+        }
+
         return mailping_producer_refused(p, s, MAILPING_REDIS_PROTOCOL);
     }
 

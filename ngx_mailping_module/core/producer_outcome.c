@@ -146,6 +146,36 @@ mailping_producer_refused(mailping_producer_t *p, mailping_source_t *s,
 }
 
 
+int
+mailping_producer_denied(mailping_producer_t *p, const char *text)
+{
+    mailping_str_t           ours;
+    mailping_source_t       *s;
+    mailping_ring_params_t  *ring;
+
+    s = p->turn;
+
+    if (s == NULL || !mailping_redis_error_is(text, "NOPERM")) {
+        return 0;
+    }
+
+    ours = p->conf->prefix;
+    ring = &s->ring->params;
+
+    if (ring->prefix.len == ours.len
+        && memcmp(ring->prefix.data, ours.data, ours.len) == 0)
+    {
+        return 0;
+    }
+
+    if (s->state != MAILPING_SOURCE_STOPPED) {
+        mailping_producer_stop(p, s, text);
+    }
+
+    return 1;
+}
+
+
 void
 mailping_producer_words(mailping_producer_t *p, const char *text)
 {

@@ -138,6 +138,13 @@ int mailping_producer_fail(mailping_producer_t *p, mailping_source_t *s,
 int mailping_producer_refused(mailping_producer_t *p, mailping_source_t *s,
     mailping_redis_error_e unknown);
 
+/*
+ * Whether an error to WATCH, TYPE or GET means that the rights do not reach
+ * the keys of a ring of another prefix, which waits from before a change of
+ * the configuration.  Then only its source is stopped: returns 1, else 0.
+ */
+int mailping_producer_denied(mailping_producer_t *p, const char *text);
+
 /* Remembers Redis' words, which may be those remembered already. */
 void mailping_producer_words(mailping_producer_t *p, const char *text);
 
