@@ -14,7 +14,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use Test::MailPing qw(wait_for repository);
+use Test::MailPing qw(wait_for repository run_command);
 use Test::MailPing::MMDB qw(mmdb_write asn_record city_record);
 
 
@@ -163,7 +163,18 @@ SKIP: {
     my $stock = '/etc/nginx/nginx.conf';
 
     if (!-r $stock) {
-        skip("no $stock of Debian's nginx", 5);
+        skip("no $stock of Debian's nginx", 6);
+    }
+
+    # dpkg knows what the file was before an operator changed it
+
+    my (undef, $files) = run_command('dpkg-query', '-W', '-f', '${Conffiles}',
+                                     'nginx-common');
+    my ($shipped) = $files =~ m{ \Q$stock\E ([0-9a-f]{32})};
+    my ($code, $sum) = run_command('md5sum', $stock);
+
+    if ($code != 0 || !$shipped || $sum !~ /^$shipped /) {
+        skip("$stock is not as Debian ships it", 6);
     }
 
     my %readme = map { $_->[0] => here($_->[1]) }
@@ -189,7 +200,7 @@ SKIP: {
 
     $t->write_conf($readme{top} . $conf);
 
-    my ($code, $output) = $t->check_conf($readme{top} . $conf);
+    ($code, my $output) = $t->check_conf($readme{top} . $conf);
 
     is($code, 0, "Debian's nginx.conf with the README's lines")
         || diag($output);
