@@ -92,6 +92,11 @@ typedef struct {
 } ngx_mailping_where_t;
 
 
+/* networks whose place is not that of the people who come from them */
+
+#define NGX_MAILPING_PLACES  5
+
+
 struct ngx_mailping_main_conf_s {
     ngx_mailping_spool_conf_t  spool;       /* path.len 0: not configured */
     ngx_mailping_redis_conf_t *redis;       /* NULL: events stay in spool */
@@ -104,7 +109,7 @@ struct ngx_mailping_main_conf_s {
     ngx_msec_t                 resolver_timeout;
     ngx_mailping_where_t       used;        /* the first "mailping" */
     ngx_uint_t                 partitions;
-    int                        place[4];    /* facts: networks without place */
+    int                        place[NGX_MAILPING_PLACES];  /* facts */
 };
 
 

@@ -214,10 +214,8 @@ ngx_mailping_evidence_place(ngx_mailping_main_conf_t *mmcf,
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < 4; i++) {
-        if (mmcf->place[i] != MAILPING_ERROR
-            && mailping_facts_get(f, mmcf->place[i]) == 1)
-        {
+    for (i = 0; i < NGX_MAILPING_PLACES; i++) {
+        if (mailping_facts_get(f, mmcf->place[i]) == 1) {
             return 0;
         }
     }

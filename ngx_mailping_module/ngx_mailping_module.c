@@ -216,10 +216,11 @@ ngx_mailping_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_uint_t  i;
 
-    static mailping_str_t  facts[] = {
+    static mailping_str_t  facts[NGX_MAILPING_PLACES] = {
         mailping_string("network:relay"),
         mailping_string("network:vpn"),
-        mailping_string("asn:relay"),
+        mailping_string("asn:apple-relay"),
+        mailping_string("asn:zscaler"),
         mailping_string("asn:vpn")
     };
 
@@ -229,8 +230,14 @@ ngx_mailping_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < NGX_MAILPING_PLACES; i++) {
         mmcf->place[i] = mailping_facts_number(facts[i]);
+
+        if (mmcf->place[i] == MAILPING_ERROR) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "no published fact \"%s\"", facts[i].data);
+            return NGX_CONF_ERROR;
+        }
     }
 
     mmcf->partitions = mmcf->redis ? mmcf->redis->partitions : 1;

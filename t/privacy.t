@@ -23,10 +23,15 @@ my $redis = $t->redis();
 mmdb_write($t->path('asn.mmdb'), 'GeoLite2-ASN', [
     [ '198.51.100.0/24', asn_record(64496, 'Example Home') ],
     [ '2001:db8:77::/48', asn_record(64497, 'Example Six') ],
+    [ '203.0.113.0/28', asn_record(36183, 'A relay, not in its list') ],
+    [ '203.0.113.16/28', asn_record(22616, 'Zscaler, likewise') ],
+    [ '203.0.113.32/28', asn_record(9009, 'A VPN, likewise') ],
+    [ '203.0.113.48/28', asn_record(64498, 'Another home') ],
 ]);
 
 mmdb_write($t->path('city.mmdb'), 'GeoLite2-City', [
     [ '198.51.100.0/24', city_record('CH', 'ZH', 'Winterthur') ],
+    [ '203.0.113.0/24', city_record('CH', 'BE', 'Bern') ],
     # more exact than the masked network: must not be seen
     [ '198.51.100.77/32', city_record('LI', '11', 'Vaduz') ],
 ]);
@@ -68,6 +73,7 @@ $t->start();
 
 my $agent = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 '
             . '(KHTML, like Gecko) Chrome/126.0.6478.127 Safari/537.36';
+my $browser = $agent;
 my $masked_agent = 'Mozilla/5 AppleWebKit/537 Chrome/126 Safari/537';
 
 my $address = '198.51.100.77';
@@ -133,7 +139,16 @@ my $six = fetch('default', 0, '2001:db8:77:1234:5678:9abc:def0:1234');
 my $six_wide = fetch('wide', 0, '2001:db8:77:1234:5678:9abc:def0:1234');
 my $mapped = fetch('default', 0, "::ffff:$address");
 
-my $count = keys(%expected) + 5;
+# known by their number alone; a mail program, so that the verdict is human
+
+$agent = 'Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 '
+         . 'Thunderbird/115.12.0';
+
+my %exit = (relay => 1, zscaler => 17, vpn => 33, home => 49);
+
+$exit{$_} = fetch('default', 0, "203.0.113.$exit{$_}") for (sort keys %exit);
+
+my $count = keys(%expected) + 9;
 
 ok(wait_for(sub { $redis->entries() >= $count }), "$count events arrive");
 
@@ -163,7 +178,7 @@ my ($masked) = grep { $_->{privacy} eq 'masked' } @plain;
 my ($minimal) = grep { $_->{privacy} eq 'minimal' } @plain;
 
 is($full->{verdict}, 'human', 'the fetch looks human');
-is($full->{agent}, $agent, 'full: the agent');
+is($full->{agent}, $browser, 'full: the agent');
 is($full->{network}, '198.51.100.0/24', 'full: the network is masked, too');
 is($full->{city}, 'Winterthur', 'full: the city, of the masked network');
 is($full->{country}, 'CH', 'full: the country');
@@ -196,6 +211,15 @@ is($entry{$six_wide}{network}, '2001:db8::/32', 'ipv6=32');
 is($entry{$six}{asn}, 64497, 'IPv6, ASN');
 is($entry{$mapped}{network}, '198.51.100.0/24',
    'a mapped address is an IPv4 address');
+
+
+for my $name (sort keys %exit) {
+    my $e = $entry{$exit{$name}};
+
+    is($e->{verdict}, 'human', "$name: human");
+    is($e->{country}, $name eq 'home' ? 'CH' : '',
+       "$name: " . ($name eq 'home' ? 'its place' : 'no place of the exit'));
+}
 
 
 # the address is nowhere
