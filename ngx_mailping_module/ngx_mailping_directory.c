@@ -571,10 +571,7 @@ ngx_mailping_spool_take(ngx_mailping_spool_t *spool, const char *name,
     }
 
     ours = file->ring.params.partitions == spool->partitions
-           && file->ring.params.prefix.len == spool->prefix.len
-           && ngx_memcmp(file->ring.prefix, spool->prefix.data,
-                         spool->prefix.len)
-              == 0;
+           && mailping_str_equal(file->ring.params.prefix, spool->prefix);
 
     /*
      * A ring without records is left alone only after a clean shutdown, else

@@ -45,6 +45,14 @@ mailping_str(const void *data, size_t len)
 }
 
 
+static inline int
+mailping_str_equal(mailping_str_t a, mailping_str_t b)
+{
+    return a.len == b.len
+           && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+
 /* of ASCII letters; tolower() would ask the locale */
 
 static inline uint8_t

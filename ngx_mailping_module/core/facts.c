@@ -185,9 +185,7 @@ mailping_facts_item(const mailping_header_item_t *item, mailping_str_t value)
     }
 
     if (item->match == MAILPING_HEADER_EXACT) {
-        return item->value.len == value.len
-               && (value.len == 0
-                   || memcmp(item->value.data, value.data, value.len) == 0);
+        return mailping_str_equal(item->value, value);
     }
 
     for (i = 0; i + item->value.len <= value.len; i++) {

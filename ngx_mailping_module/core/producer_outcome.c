@@ -149,21 +149,13 @@ mailping_producer_refused(mailping_producer_t *p, mailping_source_t *s,
 int
 mailping_producer_denied(mailping_producer_t *p, const char *text)
 {
-    mailping_str_t           ours;
-    mailping_source_t       *s;
-    mailping_ring_params_t  *ring;
+    mailping_source_t  *s;
 
     s = p->turn;
 
-    if (s == NULL || !mailping_redis_error_is(text, "NOPERM")) {
-        return 0;
-    }
-
-    ours = p->conf->prefix;
-    ring = &s->ring->params;
-
-    if (ring->prefix.len == ours.len
-        && memcmp(ring->prefix.data, ours.data, ours.len) == 0)
+    if (s == NULL
+        || !mailping_redis_error_is(text, "NOPERM")
+        || mailping_str_equal(s->ring->params.prefix, p->conf->prefix))
     {
         return 0;
     }

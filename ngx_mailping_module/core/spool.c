@@ -97,9 +97,7 @@ mailping_ring_appendable(const mailping_ring_t *ring, mailping_str_t prefix,
 {
     return ring->state == MAILPING_RING_CLEAN
            && ring->params.partitions == partitions
-           && ring->params.prefix.len == prefix.len
-           && (prefix.len == 0
-               || memcmp(ring->prefix, prefix.data, prefix.len) == 0);
+           && mailping_str_equal(ring->params.prefix, prefix);
 }
 
 
