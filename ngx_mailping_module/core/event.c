@@ -11,8 +11,7 @@
 /*
  * A payload of version 1, type event: the numbers below, then the strings in
  * the order of mailping_event_strings[], each after its length, of one byte
- * when its bound allows.  Type loss: time, count, first and last, 64 bits
- * each.  The spool's record says type and version.
+ * when its bound allows.  The spool's record says type and version.
  *
  *      0  time     64 bits      24  asn      32 bits     32  open
  *      8  sent     64 bits      28  count    32 bits     33  verdict
@@ -20,6 +19,13 @@
  *     20  rules    32 bits                               35  kind
  *                                                        36  key
  *                                                        37  person, 255 none
+ *
+ * Type amend, with the strings of mailping_amend_strings[]:
+ *
+ *      0  time     64 bits      12  open            14  person, 255 none
+ *      8  rules    32 bits      13  verdict         15  was
+ *
+ * Type loss: time, count, first and last, 64 bits each.
  */
 
 #define MAILPING_EVENT_TIME      0
@@ -35,6 +41,14 @@
 #define MAILPING_EVENT_KEY       36
 #define MAILPING_EVENT_PERSON    37
 #define MAILPING_EVENT_STRINGS   38
+
+#define MAILPING_AMEND_TIME      0
+#define MAILPING_AMEND_RULES     8
+#define MAILPING_AMEND_OPEN      12
+#define MAILPING_AMEND_VERDICT   13
+#define MAILPING_AMEND_PERSON    14
+#define MAILPING_AMEND_WAS       15
+#define MAILPING_AMEND_STRINGS   16
 
 #define MAILPING_LOSS_SIZE       32
 
@@ -59,8 +73,14 @@ typedef struct {
 } mailping_event_string_t;
 
 
+static uint8_t *mailping_event_encode_strings(uint8_t *p, const void *values,
+    const mailping_event_string_t *strings, size_t n);
+static int mailping_event_decode_strings(const uint8_t *p, const uint8_t *last,
+    void *values, const mailping_event_string_t *strings, size_t n);
 static const uint8_t *mailping_event_string(const uint8_t *p,
     const uint8_t *last, size_t max, mailping_str_t *value);
+static uint8_t mailping_event_encode_person(int person);
+static int mailping_event_decode_person(uint8_t value, int *person);
 static size_t mailping_event_cut(const mailping_str_t *s, size_t max);
 static uint8_t *mailping_event_copy(uint8_t *p, const uint8_t *data,
     size_t len);
@@ -70,12 +90,20 @@ static uint8_t *mailping_event_name(uint8_t *p, const char *value);
 static uint8_t *mailping_event_number(uint8_t *p, uint64_t n);
 static uint8_t *mailping_event_known(uint8_t *p, uint64_t n);
 static uint8_t *mailping_event_head(uint8_t *p, const char *args,
-    mailping_str_t key);
+    const char *type, mailping_str_t key, mailping_str_t producer,
+    uint64_t seq);
 static uint8_t *mailping_event_source(uint8_t *p, mailping_str_t producer,
     uint64_t seq);
+static uint8_t *mailping_event_message(uint8_t *p, mailping_str_t id,
+    mailping_str_t recipient, mailping_str_t site);
+static uint8_t *mailping_event_judgement(uint8_t *p, unsigned open, int person,
+    unsigned verdict, mailping_str_t provider, mailping_str_t reasons,
+    uint32_t rules);
 static uint8_t *mailping_event_write(uint8_t *p, const mailping_event_t *e,
     mailping_str_t key, mailping_str_t producer, uint64_t seq);
 static uint8_t *mailping_loss_write(uint8_t *p, const mailping_loss_t *l,
+    mailping_str_t key, mailping_str_t producer, uint64_t seq);
+static uint8_t *mailping_amend_write(uint8_t *p, const mailping_amend_t *a,
     mailping_str_t key, mailping_str_t producer, uint64_t seq);
 
 
@@ -97,6 +125,19 @@ static const mailping_event_string_t  mailping_event_strings[] = {
 
 #define MAILPING_EVENT_STRINGS_N                                              \
     (sizeof(mailping_event_strings) / sizeof(mailping_event_strings[0]))
+
+
+static const mailping_event_string_t  mailping_amend_strings[] = {
+    { offsetof(mailping_amend_t, ref), MAILPING_EVENT_REF_MAX },
+    { offsetof(mailping_amend_t, id), MAILPING_TOKEN_ID_MAX },
+    { offsetof(mailping_amend_t, recipient), MAILPING_TOKEN_RECIPIENT_MAX },
+    { offsetof(mailping_amend_t, site), MAILPING_EVENT_SITE_MAX },
+    { offsetof(mailping_amend_t, provider), MAILPING_EVENT_TEXT_MAX },
+    { offsetof(mailping_amend_t, reasons), MAILPING_REASONS_MAX }
+};
+
+#define MAILPING_AMEND_STRINGS_N                                              \
+    (sizeof(mailping_amend_strings) / sizeof(mailping_amend_strings[0]))
 
 
 static const char *const  mailping_privacy_names[] = {
@@ -174,7 +215,7 @@ mailping_event_privacy(mailping_event_t *e, int place)
         return;
     }
 
-    e->time -= e->time % MAILPING_DAY;
+    e->time = mailping_event_time(e->time, e->privacy);
     e->facts = empty;
     e->network = empty;
     e->asn = 0;
@@ -186,14 +227,17 @@ mailping_event_privacy(mailping_event_t *e, int place)
 }
 
 
+uint64_t
+mailping_event_time(uint64_t time, unsigned privacy)
+{
+    return privacy == MAILPING_PRIVACY_MINIMAL ? time - time % MAILPING_DAY
+                                               : time;
+}
+
+
 size_t
 mailping_event_encode(const mailping_event_t *e, uint8_t *dst)
 {
-    size_t                          i, len;
-    uint8_t                        *p;
-    const mailping_str_t           *s;
-    const mailping_event_string_t  *es;
-
     mailping_put64(dst + MAILPING_EVENT_TIME, e->time);
     mailping_put64(dst + MAILPING_EVENT_SENT, e->sent);
     mailping_put32(dst + MAILPING_EVENT_SEEN, e->seen);
@@ -206,28 +250,12 @@ mailping_event_encode(const mailping_event_t *e, uint8_t *dst)
     dst[MAILPING_EVENT_PRIVACY] = e->privacy;
     dst[MAILPING_EVENT_KIND] = e->kind;
     dst[MAILPING_EVENT_KEY] = e->key;
-    dst[MAILPING_EVENT_PERSON] = e->person == MAILPING_PERSON_NONE
-                                 ? MAILPING_NO_PERSON : (uint8_t) e->person;
+    dst[MAILPING_EVENT_PERSON] = mailping_event_encode_person(e->person);
 
-    p = dst + MAILPING_EVENT_STRINGS;
-
-    for (i = 0; i < MAILPING_EVENT_STRINGS_N; i++) {
-        es = &mailping_event_strings[i];
-        s = (const mailping_str_t *) ((const char *) e + es->offset);
-        len = mailping_event_cut(s, es->max);
-
-        if (es->max > UINT8_MAX) {
-            mailping_put16(p, (uint16_t) len);
-            p += 2;
-
-        } else {
-            *p++ = (uint8_t) len;
-        }
-
-        p = mailping_event_copy(p, s->data, len);
-    }
-
-    return p - dst;
+    return mailping_event_encode_strings(dst + MAILPING_EVENT_STRINGS, e,
+                                         mailping_event_strings,
+                                         MAILPING_EVENT_STRINGS_N)
+           - dst;
 }
 
 
@@ -243,13 +271,64 @@ mailping_loss_encode(const mailping_loss_t *l, uint8_t *dst)
 }
 
 
+size_t
+mailping_amend_encode(const mailping_amend_t *a, uint8_t *dst)
+{
+    mailping_put64(dst + MAILPING_AMEND_TIME, a->time);
+    mailping_put32(dst + MAILPING_AMEND_RULES, a->rules);
+
+    dst[MAILPING_AMEND_OPEN] = a->open;
+    dst[MAILPING_AMEND_VERDICT] = a->verdict;
+    dst[MAILPING_AMEND_PERSON] = mailping_event_encode_person(a->person);
+    dst[MAILPING_AMEND_WAS] = a->was;
+
+    return mailping_event_encode_strings(dst + MAILPING_AMEND_STRINGS, a,
+                                         mailping_amend_strings,
+                                         MAILPING_AMEND_STRINGS_N)
+           - dst;
+}
+
+
+static uint8_t *
+mailping_event_encode_strings(uint8_t *p, const void *values,
+    const mailping_event_string_t *strings, size_t n)
+{
+    size_t                 i, len;
+    const mailping_str_t  *s;
+
+    for (i = 0; i < n; i++) {
+        s = (const mailping_str_t *) ((const char *) values
+                                      + strings[i].offset);
+        len = mailping_event_cut(s, strings[i].max);
+
+        if (strings[i].max > UINT8_MAX) {
+            mailping_put16(p, (uint16_t) len);
+            p += 2;
+
+        } else {
+            *p++ = (uint8_t) len;
+        }
+
+        p = mailping_event_copy(p, s->data, len);
+    }
+
+    return p;
+}
+
+
+static uint8_t
+mailping_event_encode_person(int person)
+{
+    return person == MAILPING_PERSON_NONE ? MAILPING_NO_PERSON
+                                          : (uint8_t) person;
+}
+
+
 int
 mailping_event_decode(mailping_event_t *e, unsigned version,
     mailping_str_t payload)
 {
-    size_t                          i;
-    const uint8_t                  *p, *last;
-    const mailping_event_string_t  *es;
+    const uint8_t  *p;
 
     if (version != MAILPING_EVENT_VERSION
         || payload.len < MAILPING_EVENT_STRINGS)
@@ -258,7 +337,6 @@ mailping_event_decode(mailping_event_t *e, unsigned version,
     }
 
     p = payload.data;
-    last = p + payload.len;
 
     e->time = mailping_get64(p + MAILPING_EVENT_TIME);
     e->sent = mailping_get64(p + MAILPING_EVENT_SENT);
@@ -271,29 +349,92 @@ mailping_event_decode(mailping_event_t *e, unsigned version,
     e->privacy = p[MAILPING_EVENT_PRIVACY];
     e->kind = p[MAILPING_EVENT_KIND];
     e->key = p[MAILPING_EVENT_KEY];
-    e->person = p[MAILPING_EVENT_PERSON];
 
     if (e->open >= MAILPING_OPENS
         || e->verdict >= MAILPING_VERDICTS
         || e->privacy >= MAILPING_PRIVACY_N
         || e->kind >= MAILPING_KIND_N
         || (e->key >= MAILPING_TOKEN_KEYS && e->key != MAILPING_TOKEN_NO_KEY)
-        || (e->person > 100 && e->person != MAILPING_NO_PERSON))
+        || mailping_event_decode_person(p[MAILPING_EVENT_PERSON], &e->person)
+           != MAILPING_OK)
     {
         return MAILPING_ERROR;
     }
 
-    if (e->person == MAILPING_NO_PERSON) {
-        e->person = MAILPING_PERSON_NONE;
+    return mailping_event_decode_strings(p + MAILPING_EVENT_STRINGS,
+                                         p + payload.len, e,
+                                         mailping_event_strings,
+                                         MAILPING_EVENT_STRINGS_N);
+}
+
+
+int
+mailping_loss_decode(mailping_loss_t *l, unsigned version,
+    mailping_str_t payload)
+{
+    if (version != MAILPING_EVENT_VERSION
+        || payload.len != MAILPING_LOSS_SIZE)
+    {
+        return MAILPING_ERROR;
     }
 
-    p += MAILPING_EVENT_STRINGS;
+    l->time = mailping_get64(payload.data);
+    l->count = mailping_get64(payload.data + 8);
+    l->first = mailping_get64(payload.data + 16);
+    l->last = mailping_get64(payload.data + 24);
 
-    for (i = 0; i < MAILPING_EVENT_STRINGS_N; i++) {
-        es = &mailping_event_strings[i];
+    return MAILPING_OK;
+}
 
-        p = mailping_event_string(p, last, es->max,
-                            (mailping_str_t *) ((char *) e + es->offset));
+
+int
+mailping_amend_decode(mailping_amend_t *a, unsigned version,
+    mailping_str_t payload)
+{
+    const uint8_t  *p;
+
+    if (version != MAILPING_EVENT_VERSION
+        || payload.len < MAILPING_AMEND_STRINGS)
+    {
+        return MAILPING_ERROR;
+    }
+
+    p = payload.data;
+
+    a->time = mailping_get64(p + MAILPING_AMEND_TIME);
+    a->rules = mailping_get32(p + MAILPING_AMEND_RULES);
+    a->open = p[MAILPING_AMEND_OPEN];
+    a->verdict = p[MAILPING_AMEND_VERDICT];
+    a->was = p[MAILPING_AMEND_WAS];
+
+    if (a->open >= MAILPING_OPENS
+        || a->was >= MAILPING_OPENS
+        || a->verdict >= MAILPING_VERDICTS
+        || mailping_event_decode_person(p[MAILPING_AMEND_PERSON], &a->person)
+           != MAILPING_OK)
+    {
+        return MAILPING_ERROR;
+    }
+
+    return mailping_event_decode_strings(p + MAILPING_AMEND_STRINGS,
+                                         p + payload.len, a,
+                                         mailping_amend_strings,
+                                         MAILPING_AMEND_STRINGS_N);
+}
+
+
+/* the strings fill the payload to its end */
+
+static int
+mailping_event_decode_strings(const uint8_t *p, const uint8_t *last,
+    void *values, const mailping_event_string_t *strings, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        p = mailping_event_string(p, last, strings[i].max,
+                                  (mailping_str_t *) ((char *) values
+                                                      + strings[i].offset));
         if (p == NULL) {
             return MAILPING_ERROR;
         }
@@ -326,22 +467,17 @@ mailping_event_string(const uint8_t *p, const uint8_t *last, size_t max,
 }
 
 
-int
-mailping_loss_decode(mailping_loss_t *l, unsigned version,
-    mailping_str_t payload)
+static int
+mailping_event_decode_person(uint8_t value, int *person)
 {
-    if (version != MAILPING_EVENT_VERSION
-        || payload.len != MAILPING_LOSS_SIZE)
-    {
-        return MAILPING_ERROR;
+    if (value == MAILPING_NO_PERSON) {
+        *person = MAILPING_PERSON_NONE;
+        return MAILPING_OK;
     }
 
-    l->time = mailping_get64(payload.data);
-    l->count = mailping_get64(payload.data + 8);
-    l->first = mailping_get64(payload.data + 16);
-    l->last = mailping_get64(payload.data + 24);
+    *person = value;
 
-    return MAILPING_OK;
+    return value <= 100 ? MAILPING_OK : MAILPING_ERROR;
 }
 
 
@@ -351,6 +487,7 @@ mailping_event_xadd(unsigned type, unsigned version, mailping_str_t payload,
 {
     uint8_t           *p;
     mailping_loss_t    loss;
+    mailping_amend_t   amend;
     mailping_event_t   event;
 
     if (key.len > MAILPING_EVENT_KEY_MAX
@@ -379,6 +516,15 @@ mailping_event_xadd(unsigned type, unsigned version, mailping_str_t payload,
         p = mailping_loss_write(dst, &loss, key, producer, seq);
         break;
 
+    case MAILPING_RECORD_AMEND:
+
+        if (mailping_amend_decode(&amend, version, payload) != MAILPING_OK) {
+            return MAILPING_ERROR;
+        }
+
+        p = mailping_amend_write(dst, &amend, key, producer, seq);
+        break;
+
     default:
         return MAILPING_ERROR;
     }
@@ -396,20 +542,8 @@ static uint8_t *
 mailping_event_write(uint8_t *p, const mailping_event_t *e,
     mailping_str_t key, mailping_str_t producer, uint64_t seq)
 {
-    unsigned  i;
-
-    static const uint8_t  hex[] = "0123456789abcdef";
-
-    p = mailping_event_head(p, "*57", key);
-
-    p = mailping_literal(p, "$4\r\ntype\r\n$4\r\nopen\r\n$5\r\nevent\r\n");
-    p = mailping_event_source(p, producer, seq);
-    p = mailping_literal(p, "$2\r\nid\r\n");
-    p = mailping_event_text(p, e->id);
-    p = mailping_literal(p, "$9\r\nrecipient\r\n");
-    p = mailping_event_text(p, e->recipient);
-    p = mailping_literal(p, "$4\r\nsite\r\n");
-    p = mailping_event_text(p, e->site);
+    p = mailping_event_head(p, "*57", "open", key, producer, seq);
+    p = mailping_event_message(p, e->id, e->recipient, e->site);
     p = mailping_literal(p, "$4\r\nkind\r\n");
     p = mailping_event_name(p, mailping_kind_name(e->kind));
     p = mailping_literal(p, "$3\r\nkey\r\n");
@@ -429,31 +563,9 @@ mailping_event_write(uint8_t *p, const mailping_event_t *e,
     p = mailping_event_known(p, e->seen);
     p = mailping_literal(p, "$5\r\ncount\r\n");
     p = mailping_event_number(p, e->count);
-    p = mailping_literal(p, "$4\r\nopen\r\n");
-    p = mailping_event_name(p, mailping_open_name(e->open));
-    p = mailping_literal(p, "$6\r\nperson\r\n");
-
-    if (e->person == MAILPING_PERSON_NONE) {
-        p = mailping_event_name(p, "");
-
-    } else {
-        p = mailping_event_number(p, (uint64_t) e->person);
-    }
-
-    p = mailping_literal(p, "$7\r\nverdict\r\n");
-    p = mailping_event_name(p, mailping_verdict_name(e->verdict));
-    p = mailping_literal(p, "$8\r\nprovider\r\n");
-    p = mailping_event_text(p, e->provider);
-    p = mailping_literal(p, "$7\r\nreasons\r\n");
-    p = mailping_event_text(p, e->reasons);
-
-    p = mailping_literal(p, "$5\r\nrules\r\n$8\r\n");
-
-    for (i = 0; i < 8; i++) {
-        *p++ = hex[e->rules >> (28 - 4 * i) & 0x0f];
-    }
-
-    p = mailping_literal(p, "\r\n$5\r\nfacts\r\n");
+    p = mailping_event_judgement(p, e->open, e->person, e->verdict,
+                                 e->provider, e->reasons, e->rules);
+    p = mailping_literal(p, "$5\r\nfacts\r\n");
     p = mailping_event_text(p, e->facts);
     p = mailping_literal(p, "$7\r\nnetwork\r\n");
     p = mailping_event_text(p, e->network);
@@ -481,10 +593,7 @@ static uint8_t *
 mailping_loss_write(uint8_t *p, const mailping_loss_t *l, mailping_str_t key,
     mailping_str_t producer, uint64_t seq)
 {
-    p = mailping_event_head(p, "*15", key);
-
-    p = mailping_literal(p, "$4\r\ntype\r\n$4\r\nloss\r\n$5\r\nevent\r\n");
-    p = mailping_event_source(p, producer, seq);
+    p = mailping_event_head(p, "*15", "loss", key, producer, seq);
     p = mailping_literal(p, "$4\r\ntime\r\n");
     p = mailping_event_number(p, l->time);
     p = mailping_literal(p, "$5\r\ncount\r\n");
@@ -497,6 +606,24 @@ mailping_loss_write(uint8_t *p, const mailping_loss_t *l, mailping_str_t key,
 }
 
 
+static uint8_t *
+mailping_amend_write(uint8_t *p, const mailping_amend_t *a,
+    mailping_str_t key, mailping_str_t producer, uint64_t seq)
+{
+    p = mailping_event_head(p, "*31", "amend", key, producer, seq);
+    p = mailping_literal(p, "$3\r\nref\r\n");
+    p = mailping_event_text(p, a->ref);
+    p = mailping_event_message(p, a->id, a->recipient, a->site);
+    p = mailping_literal(p, "$4\r\ntime\r\n");
+    p = mailping_event_number(p, a->time);
+    p = mailping_literal(p, "$3\r\nwas\r\n");
+    p = mailping_event_name(p, mailping_open_name(a->was));
+
+    return mailping_event_judgement(p, a->open, a->person, a->verdict,
+                                    a->provider, a->reasons, a->rules);
+}
+
+
 uint32_t
 mailping_event_partition(mailping_str_t id, uint32_t partitions)
 {
@@ -504,16 +631,23 @@ mailping_event_partition(mailping_str_t id, uint32_t partitions)
 }
 
 
-/* "XADD <key> *", in a command of this many arguments */
+/*
+ * "XADD <key> *" and the fields that each type begins with, in a command of
+ * this many arguments.
+ */
 
 static uint8_t *
-mailping_event_head(uint8_t *p, const char *args, mailping_str_t key)
+mailping_event_head(uint8_t *p, const char *args, const char *type,
+    mailping_str_t key, mailping_str_t producer, uint64_t seq)
 {
     p = mailping_event_copy(p, (const uint8_t *) args, strlen(args));
     p = mailping_literal(p, "\r\n$4\r\nXADD\r\n");
     p = mailping_event_text(p, key);
+    p = mailping_literal(p, "$1\r\n*\r\n$4\r\ntype\r\n");
+    p = mailping_event_name(p, type);
+    p = mailping_literal(p, "$5\r\nevent\r\n");
 
-    return mailping_literal(p, "$1\r\n*\r\n");
+    return mailping_event_source(p, producer, seq);
 }
 
 
@@ -530,6 +664,56 @@ mailping_event_source(uint8_t *p, mailping_str_t producer, uint64_t seq)
     last = mailping_event_digits(last, seq);
 
     return mailping_event_text(p, mailping_str(buf, last - buf));
+}
+
+
+static uint8_t *
+mailping_event_message(uint8_t *p, mailping_str_t id, mailping_str_t recipient,
+    mailping_str_t site)
+{
+    p = mailping_literal(p, "$2\r\nid\r\n");
+    p = mailping_event_text(p, id);
+    p = mailping_literal(p, "$9\r\nrecipient\r\n");
+    p = mailping_event_text(p, recipient);
+    p = mailping_literal(p, "$4\r\nsite\r\n");
+
+    return mailping_event_text(p, site);
+}
+
+
+static uint8_t *
+mailping_event_judgement(uint8_t *p, unsigned open, int person,
+    unsigned verdict, mailping_str_t provider, mailping_str_t reasons,
+    uint32_t rules)
+{
+    unsigned  i;
+
+    static const uint8_t  hex[] = "0123456789abcdef";
+
+    p = mailping_literal(p, "$4\r\nopen\r\n");
+    p = mailping_event_name(p, mailping_open_name(open));
+    p = mailping_literal(p, "$6\r\nperson\r\n");
+
+    if (person == MAILPING_PERSON_NONE) {
+        p = mailping_event_name(p, "");
+
+    } else {
+        p = mailping_event_number(p, (uint64_t) person);
+    }
+
+    p = mailping_literal(p, "$7\r\nverdict\r\n");
+    p = mailping_event_name(p, mailping_verdict_name(verdict));
+    p = mailping_literal(p, "$8\r\nprovider\r\n");
+    p = mailping_event_text(p, provider);
+    p = mailping_literal(p, "$7\r\nreasons\r\n");
+    p = mailping_event_text(p, reasons);
+    p = mailping_literal(p, "$5\r\nrules\r\n$8\r\n");
+
+    for (i = 0; i < 8; i++) {
+        *p++ = hex[rules >> (28 - 4 * i) & 0x0f];
+    }
+
+    return mailping_literal(p, "\r\n");
 }
 
 

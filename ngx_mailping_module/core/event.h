@@ -31,6 +31,7 @@ typedef enum {
 #define MAILPING_EVENT_SITE_MAX    255
 #define MAILPING_EVENT_AGENT_MAX   512
 #define MAILPING_EVENT_TEXT_MAX    128   /* org, region, city, client, ... */
+#define MAILPING_EVENT_REF_MAX     64    /* the longest "event" has 57 */
 
 /* bounds of an encoded payload, and of the XADD command made from one */
 
@@ -46,6 +47,7 @@ typedef enum {
 
 #define MAILPING_RECORD_EVENT  1
 #define MAILPING_RECORD_LOSS   2
+#define MAILPING_RECORD_AMEND  3
 
 
 /* an entry type=open; empty strings are unknown values */
@@ -89,6 +91,24 @@ typedef struct {
 } mailping_loss_t;
 
 
+/* an entry type=amend: another judgement of an entry type=open */
+
+typedef struct {
+    mailping_str_t  ref;           /* "event" of the entry: a part is useless */
+    mailping_str_t  id;
+    mailping_str_t  recipient;
+    mailping_str_t  site;
+    mailping_str_t  provider;
+    mailping_str_t  reasons;
+    uint64_t        time;          /* the entry's, in minimal cut as there */
+    uint32_t        rules;
+    int             person;        /* 0-100, or MAILPING_PERSON_NONE */
+    uint8_t         open;          /* mailping_open_e */
+    uint8_t         was;           /* mailping_open_e: the entry's "open" */
+    uint8_t         verdict;       /* mailping_verdict_e */
+} mailping_amend_t;
+
+
 /*
  * The mode to apply for a token's mode (0-15; not listed means off) in a
  * location with this mode and this loosest mode for tokens.  A token may ask
@@ -114,6 +134,9 @@ int mailping_privacy_parse(mailping_str_t name);
  */
 void mailping_event_privacy(mailping_event_t *e, int place);
 
+/* A time in Unix ms as this mode keeps it: minimal cuts it to the day. */
+uint64_t mailping_event_time(uint64_t time, unsigned privacy);
+
 /*
  * Encodes the values as a record payload of MAILPING_EVENT_VERSION.  dst has
  * MAILPING_EVENT_PAYLOAD_MAX bytes, which always suffice; strings are cut to
@@ -121,6 +144,7 @@ void mailping_event_privacy(mailping_event_t *e, int place);
  */
 size_t mailping_event_encode(const mailping_event_t *e, uint8_t *dst);
 size_t mailping_loss_encode(const mailping_loss_t *l, uint8_t *dst);
+size_t mailping_amend_encode(const mailping_amend_t *a, uint8_t *dst);
 
 /*
  * Decode a payload.  Strings point into it.  Return MAILPING_OK, or
@@ -129,6 +153,8 @@ size_t mailping_loss_encode(const mailping_loss_t *l, uint8_t *dst);
 int mailping_event_decode(mailping_event_t *e, unsigned version,
     mailping_str_t payload);
 int mailping_loss_decode(mailping_loss_t *l, unsigned version,
+    mailping_str_t payload);
+int mailping_amend_decode(mailping_amend_t *a, unsigned version,
     mailping_str_t payload);
 
 /*

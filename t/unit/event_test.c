@@ -5,20 +5,39 @@
 
 
 /*
- * Events survive encoding, hostile payloads are refused, and XADD commands
- * equal those of hiredis, byte by byte.
+ * Events and amendments survive encoding, hostile payloads are refused, and
+ * XADD commands equal those of hiredis, byte by byte.
  */
 
 
 #include <hiredis/hiredis.h>
 
 #include "core/event.h"
+#include "core/spool.h"
 
 #include "str.h"
 #include "tap.h"
 
 
-#define ARGS  64
+#define ARGS           64
+#define EVENT_STRINGS  13
+#define AMEND_STRINGS  6
+
+
+typedef int (*decode_pt)(mailping_str_t payload);
+
+
+/* what decoding is tried on: a good payload of each type with strings */
+
+typedef struct {
+    const char  *name;
+    unsigned     type;
+    decode_pt    decode;
+    size_t       checked;              /* numbers that have bounds, from here */
+    size_t       strings;              /* to here */
+    size_t       len;
+    uint8_t      payload[MAILPING_EVENT_PAYLOAD_MAX];
+} sample_t;
 
 
 static const mailping_str_t  key = mailping_string("mailping:opens");
@@ -59,28 +78,110 @@ event_fill(mailping_event_t *e)
 }
 
 
-static int
-event_equal(const mailping_event_t *a, const mailping_event_t *b)
+static void
+amend_fill(mailping_amend_t *a)
 {
-    size_t                 i;
-    const mailping_str_t  *s, *t;
+    memset(a, 0, sizeof(mailping_amend_t));
 
-    s = &a->id;
-    t = &b->id;
+    a->ref = str("89abcdef0123456789abcdef01234567.3/4711");
+    a->id = str("newsletter-7/4711");
+    a->recipient = str("r-42");
+    a->site = str("t.example.com");
+    a->provider = str("proofpoint");
+    a->reasons = str("farm,network.hosting");
+    a->time = 1700000123456;
+    a->rules = 0x00ab12cd;
+    a->person = 7;
+    a->open = MAILPING_OPEN_NO;
+    a->was = MAILPING_OPEN_YES;
+    a->verdict = MAILPING_VERDICT_SCANNER;
+}
 
-    for (i = 0; i < 13; i++) {
-        if (s[i].len != t[i].len
-            || (s[i].len && memcmp(s[i].data, t[i].data, s[i].len) != 0))
-        {
+
+static int
+strings_equal(const mailping_str_t *s, const mailping_str_t *t, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (!mailping_str_equal(s[i], t[i])) {
             return 0;
         }
     }
 
-    return a->time == b->time && a->sent == b->sent && a->seen == b->seen
+    return 1;
+}
+
+
+static int
+event_equal(const mailping_event_t *a, const mailping_event_t *b)
+{
+    return strings_equal(&a->id, &b->id, EVENT_STRINGS)
+           && a->time == b->time && a->sent == b->sent && a->seen == b->seen
            && a->count == b->count && a->rules == b->rules
            && a->asn == b->asn && a->person == b->person
            && a->kind == b->kind && a->key == b->key && a->open == b->open
            && a->verdict == b->verdict && a->privacy == b->privacy;
+}
+
+
+static int
+amend_equal(const mailping_amend_t *a, const mailping_amend_t *b)
+{
+    return strings_equal(&a->ref, &b->ref, AMEND_STRINGS)
+           && a->time == b->time && a->rules == b->rules
+           && a->person == b->person && a->open == b->open
+           && a->was == b->was && a->verdict == b->verdict;
+}
+
+
+static int
+decode_event(mailping_str_t payload)
+{
+    mailping_event_t  event;
+
+    return mailping_event_decode(&event, 1, payload);
+}
+
+
+static int
+decode_amend(mailping_str_t payload)
+{
+    mailping_amend_t  amend;
+
+    return mailping_amend_decode(&amend, 1, payload);
+}
+
+
+static void
+sample_event(sample_t *sample)
+{
+    mailping_event_t  event;
+
+    event_fill(&event);
+
+    sample->name = "open";
+    sample->type = MAILPING_RECORD_EVENT;
+    sample->decode = decode_event;
+    sample->checked = 32;
+    sample->strings = 38;
+    sample->len = mailping_event_encode(&event, sample->payload);
+}
+
+
+static void
+sample_amend(sample_t *sample)
+{
+    mailping_amend_t  amend;
+
+    amend_fill(&amend);
+
+    sample->name = "amend";
+    sample->type = MAILPING_RECORD_AMEND;
+    sample->decode = decode_amend;
+    sample->checked = 12;
+    sample->strings = 16;
+    sample->len = mailping_amend_encode(&amend, sample->payload);
 }
 
 
@@ -91,6 +192,7 @@ test_round_trip(void)
     uint8_t           payload[MAILPING_EVENT_PAYLOAD_MAX];
     mailping_str_t    s;
     mailping_loss_t   loss, lost;
+    mailping_amend_t  amend, amended;
     mailping_event_t  event, decoded;
 
     event_fill(&event);
@@ -123,6 +225,20 @@ test_round_trip(void)
            "loss of another version");
     s.len--;
     is_int(mailping_loss_decode(&lost, 1, s), MAILPING_ERROR, "short loss");
+
+    amend_fill(&amend);
+    s.len = mailping_amend_encode(&amend, payload);
+    is_int(mailping_amend_decode(&amended, 1, s), MAILPING_OK, "amendment");
+    ok(amend_equal(&amend, &amended), "all its values are as before");
+    is_int(mailping_amend_decode(&amended, 2, s), MAILPING_ERROR,
+           "amendment of another version");
+
+    memset(&amend, 0, sizeof(amend));
+    amend.person = MAILPING_PERSON_NONE;
+    s.len = mailping_amend_encode(&amend, payload);
+    is_int(mailping_amend_decode(&amended, 1, s), MAILPING_OK,
+           "empty amendment");
+    ok(amend_equal(&amend, &amended), "stays empty");
 }
 
 
@@ -133,6 +249,7 @@ test_bounds(void)
     uint8_t           payload[MAILPING_EVENT_PAYLOAD_MAX];
     uint8_t           command[MAILPING_EVENT_XADD_MAX];
     mailping_str_t    s, *value, longest;
+    mailping_amend_t  amend, amended;
     mailping_event_t  event, decoded;
 
     static uint8_t  text[70000];
@@ -142,7 +259,7 @@ test_bounds(void)
 
     value = &event.id;
 
-    for (i = 0; i < 13; i++) {
+    for (i = 0; i < EVENT_STRINGS; i++) {
         value[i].len = sizeof(text);
         value[i].data = text;
     }
@@ -169,8 +286,38 @@ test_bounds(void)
     is_int(mailping_event_xadd(MAILPING_RECORD_EVENT, 1, s, key, longest,
                                1, command), MAILPING_ERROR,
            "producer too long");
-    is_int(mailping_event_xadd(MAILPING_RECORD_LOSS + 1, 1, s, key, producer, 1,
-                               command), MAILPING_ERROR, "not an entry");
+    is_int(mailping_event_xadd(MAILPING_RECORD_AMEND + 1, 1, s, key, producer,
+                               1, command), MAILPING_ERROR, "not an entry");
+
+    amend_fill(&amend);
+    value = &amend.ref;
+
+    for (i = 0; i < AMEND_STRINGS; i++) {
+        value[i].len = sizeof(text);
+        value[i].data = text;
+    }
+
+    s.len = mailping_amend_encode(&amend, payload);
+    ok(s.len <= MAILPING_EVENT_PAYLOAD_MAX, "the longest amendment: %zu",
+       s.len);
+    is_int(mailping_amend_decode(&amended, 1, s), MAILPING_OK, "decoded");
+    is_int(amended.ref.len, MAILPING_EVENT_REF_MAX, "ref is cut");
+    is_int(amended.id.len, MAILPING_TOKEN_ID_MAX, "id is cut");
+    is_int(amended.recipient.len, MAILPING_TOKEN_RECIPIENT_MAX,
+           "recipient is cut");
+    is_int(amended.site.len, MAILPING_EVENT_SITE_MAX, "site is cut");
+    is_int(amended.provider.len, MAILPING_EVENT_TEXT_MAX, "provider is cut");
+    is_int(amended.reasons.len, MAILPING_REASONS_MAX, "reasons are cut");
+
+    longest.len = MAILPING_EVENT_KEY_MAX;
+    ok(mailping_event_xadd(MAILPING_RECORD_AMEND, 1, s, longest, producer,
+                           UINT64_MAX, command)
+       <= MAILPING_EVENT_XADD_MAX, "its command fits");
+
+    /* no ref is cut: "<producer>/<seq>", 20 digits at most */
+
+    ok(MAILPING_PRODUCER_TEXT_MAX - 1 + 1 + 20 <= MAILPING_EVENT_REF_MAX,
+       "the longest event is a ref");
 
     /* "x" and then characters of two, three and four bytes over the bound */
 
@@ -209,21 +356,131 @@ test_bounds(void)
 }
 
 
+/* a number of one byte that has a bound */
+
+typedef struct {
+    unsigned  type;
+    size_t    offset;
+    unsigned  max;
+    int       none;                    /* a good value above max, or -1 */
+} number_t;
+
+
+static void
+test_numbers(const sample_t *sample)
+{
+    int              n, rc;
+    size_t           i, checked;
+    uint8_t          payload[MAILPING_EVENT_PAYLOAD_MAX];
+    unsigned         value;
+    mailping_str_t   s;
+    const number_t  *number;
+
+    static const number_t  table[] = {
+        { MAILPING_RECORD_EVENT, 32, MAILPING_OPEN_YES, -1 },
+        { MAILPING_RECORD_EVENT, 33, MAILPING_VERDICT_UNKNOWN, -1 },
+        { MAILPING_RECORD_EVENT, 34, MAILPING_PRIVACY_OFF, -1 },
+        { MAILPING_RECORD_EVENT, 35, MAILPING_KIND_TEST, -1 },
+        { MAILPING_RECORD_EVENT, 36, 15, 255 },          /* key */
+        { MAILPING_RECORD_EVENT, 37, 100, 255 },         /* person */
+        { MAILPING_RECORD_AMEND, 12, MAILPING_OPEN_YES, -1 },
+        { MAILPING_RECORD_AMEND, 13, MAILPING_VERDICT_UNKNOWN, -1 },
+        { MAILPING_RECORD_AMEND, 14, 100, 255 },         /* person */
+        { MAILPING_RECORD_AMEND, 15, MAILPING_OPEN_YES, -1 }     /* was */
+    };
+
+    checked = 0;
+    s.len = sample->len;
+    s.data = payload;
+
+    for (i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        number = &table[i];
+
+        if (number->type != sample->type) {
+            continue;
+        }
+
+        n = 0;
+        checked++;
+
+        for (value = 0; value < 256; value++) {
+            memcpy(payload, sample->payload, sample->len);
+            payload[number->offset] = (uint8_t) value;
+
+            rc = value <= number->max || (int) value == number->none
+                 ? MAILPING_OK : MAILPING_ERROR;
+            n += sample->decode(s) == rc;
+        }
+
+        is_int(n, 256, "%s: byte %zu up to %u", sample->name,
+               number->offset, number->max);
+    }
+
+    is_int(checked, sample->strings - sample->checked,
+           "%s: every number with a bound", sample->name);
+}
+
+
+/*
+ * Each string with a bound below what its length can say: as long as that,
+ * and one byte longer.
+ */
+
+static void
+test_strings(const sample_t *sample, const size_t *max, size_t n)
+{
+    size_t          i, k, len, size;
+    uint8_t         payload[MAILPING_EVENT_PAYLOAD_MAX], *p;
+    mailping_str_t  s;
+
+    s.data = payload;
+
+    for (i = 0; i < n; i++) {
+
+        if (max[i] == UINT8_MAX) {
+            continue;
+        }
+
+        for (len = max[i]; len <= max[i] + 1; len++) {
+            memset(payload, 0, sizeof(payload));
+            p = payload + sample->strings;
+
+            for (k = 0; k < n; k++) {
+                size = k == i ? len : 0;
+
+                *p++ = (uint8_t) size;
+
+                if (max[k] > UINT8_MAX) {
+                    *p++ = (uint8_t) (size >> 8);
+                }
+
+                p += size;
+            }
+
+            s.len = (size_t) (p - payload);
+
+            is_int(sample->decode(s),
+                   len == max[i] ? MAILPING_OK : MAILPING_ERROR,
+                   "%s: string %zu of %zu bytes", sample->name, i, len);
+        }
+    }
+}
+
+
 /* every byte changed and every length: refused or decoded within bounds */
 
 static void
-test_hostile(void)
+test_hostile(const sample_t *sample)
 {
-    int               rc, n, decoded;
-    size_t            i, len;
-    uint32_t          seed, j;
-    uint8_t           payload[MAILPING_EVENT_PAYLOAD_MAX], *copy;
-    uint8_t           command[MAILPING_EVENT_XADD_MAX];
-    mailping_str_t    s;
-    mailping_event_t  event;
+    int             rc, n, decoded;
+    size_t          i, len;
+    uint32_t        seed, j;
+    uint8_t         payload[MAILPING_EVENT_PAYLOAD_MAX], *copy;
+    uint8_t         command[MAILPING_EVENT_XADD_MAX];
+    mailping_str_t  s;
 
-    event_fill(&event);
-    len = mailping_event_encode(&event, payload);
+    len = sample->len;
+    memcpy(payload, sample->payload, len);
 
     n = 0;
 
@@ -232,17 +489,17 @@ test_hostile(void)
         memcpy(copy, payload, i);
         s.len = i;
         s.data = copy;
-        n += mailping_event_decode(&event, 1, s) == MAILPING_ERROR;
+        n += sample->decode(s) == MAILPING_ERROR;
         free(copy);
     }
 
-    is_int(n, len, "each shorter payload is refused");
+    is_int(n, len, "%s: each shorter payload is refused", sample->name);
 
     payload[len] = 0;
     s.data = payload;
     s.len = len + 1;
-    is_int(mailping_event_decode(&event, 1, s), MAILPING_ERROR,
-           "a longer one, too");
+    is_int(sample->decode(s), MAILPING_ERROR, "%s: a longer one, too",
+           sample->name);
 
     n = 0;
     decoded = 0;
@@ -254,18 +511,21 @@ test_hostile(void)
             copy[i] = (uint8_t) j;
             s.len = len;
             s.data = copy;
-            rc = mailping_event_xadd(MAILPING_RECORD_EVENT, 1, s, key,
-                                     producer, 1, command);
+            rc = mailping_event_xadd(sample->type, 1, s, key, producer, 1,
+                                     command);
             n += rc == MAILPING_ERROR;
             decoded += rc > 0 && rc <= MAILPING_EVENT_XADD_MAX;
             free(copy);
         }
     }
 
-    is_int(n + decoded, (int) len * 256, "each byte changed");
-    ok(n > 0 && decoded > 0, "%d refused, %d decoded", n, decoded);
+    is_int(n + decoded, (int) len * 256, "%s: each byte changed",
+           sample->name);
+    ok(n > 0 && decoded > 0, "%s: %d refused, %d decoded", sample->name, n,
+       decoded);
 
     n = 0;
+    decoded = 0;
     seed = 1;
 
     for (j = 0; j < 100000; j++) {
@@ -280,22 +540,49 @@ test_hostile(void)
 
         /* numbers that are in range let the strings be looked at */
 
-        for (i = 32; i < 38 && i < len; i++) {
+        for (i = sample->checked; i < sample->strings && i < len; i++) {
             copy[i] = 0;
         }
 
-        for (i = 38; i < len; i++) {
+        for (i = sample->strings; i < len; i++) {
             copy[i] %= 24;
         }
 
         s.len = len;
         s.data = copy;
-        rc = mailping_event_decode(&event, 1, s);
-        n += rc == MAILPING_OK || rc == MAILPING_ERROR;
+        rc = sample->decode(s);
+        n += rc == MAILPING_ERROR;
+        decoded += rc == MAILPING_OK;
         free(copy);
     }
 
-    is_int(n, 100000, "random payloads");
+    ok(n > 0 && decoded > 0, "%s: %d random payloads refused, %d decoded",
+       sample->name, n, decoded);
+}
+
+
+static void
+test_decode(void)
+{
+    sample_t  event, amend;
+
+    static const size_t  event_max[EVENT_STRINGS] = {
+        64, 32, 255, 128, 256, 129, 64, 128, 128, 128, 128, 128, 512
+    };
+
+    static const size_t  amend_max[AMEND_STRINGS] = {
+        64, 64, 32, 255, 128, 256
+    };
+
+    sample_event(&event);
+    test_numbers(&event);
+    test_strings(&event, event_max, EVENT_STRINGS);
+    test_hostile(&event);
+
+    sample_amend(&amend);
+    test_numbers(&amend);
+    test_strings(&amend, amend_max, AMEND_STRINGS);
+    test_hostile(&amend);
 }
 
 
@@ -329,6 +616,7 @@ test_xadd(void)
     uint8_t           payload[MAILPING_EVENT_PAYLOAD_MAX];
     mailping_str_t    s;
     mailping_loss_t   loss;
+    mailping_amend_t  amend;
     mailping_event_t  event;
 
     const char  *full[] = {
@@ -384,6 +672,33 @@ test_xadd(void)
         "last", "1700000000008"
     };
 
+    const char  *amended[] = {
+        "XADD", "mailping:opens", "*",
+        "type", "amend",
+        "event", "0123456789abcdef0123456789abcdef.0/8",
+        "ref", "89abcdef0123456789abcdef01234567.3/4711",
+        "id", "newsletter-7/4711",
+        "recipient", "r-42",
+        "site", "t.example.com",
+        "time", "1700000123456",
+        "was", "yes",
+        "open", "no",
+        "person", "7",
+        "verdict", "scanner",
+        "provider", "proofpoint",
+        "reasons", "farm,network.hosting",
+        "rules", "00ab12cd"
+    };
+
+    const char  *shielded[] = {
+        "XADD", "mailping:opens", "*",
+        "type", "amend",
+        "event", "0123456789abcdef0123456789abcdef.0/18446744073709551615",
+        "ref", "x", "id", "", "recipient", "", "site", "", "time", "0",
+        "was", "no", "open", "maybe", "person", "", "verdict", "shielded",
+        "provider", "", "reasons", "", "rules", "00000000"
+    };
+
     event_fill(&event);
     s.data = payload;
     s.len = mailping_event_encode(&event, payload);
@@ -409,6 +724,21 @@ test_xadd(void)
     s.len = mailping_loss_encode(&loss, payload);
     command_is(MAILPING_RECORD_LOSS, s, 7, lost,
                sizeof(lost) / sizeof(lost[0]), "loss");
+
+    amend_fill(&amend);
+    s.len = mailping_amend_encode(&amend, payload);
+    command_is(MAILPING_RECORD_AMEND, s, 8, amended,
+               sizeof(amended) / sizeof(amended[0]), "amend");
+
+    memset(&amend, 0, sizeof(amend));
+    amend.ref = str("x");
+    amend.person = MAILPING_PERSON_NONE;
+    amend.open = MAILPING_OPEN_MAYBE;
+    amend.verdict = MAILPING_VERDICT_SHIELDED;
+    s.len = mailping_amend_encode(&amend, payload);
+    command_is(MAILPING_RECORD_AMEND, s, UINT64_MAX, shielded,
+               sizeof(shielded) / sizeof(shielded[0]),
+               "amend without values");
 }
 
 
@@ -512,7 +842,7 @@ main(void)
 {
     test_round_trip();
     test_bounds();
-    test_hostile();
+    test_decode();
     test_xadd();
     test_privacy();
     test_partition();
