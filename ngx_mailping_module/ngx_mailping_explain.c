@@ -32,7 +32,10 @@ typedef ngx_int_t (*ngx_mailping_parameter_pt)(ngx_mailping_fetch_t *fetch,
 
 typedef struct {
     ngx_str_t                  name;
-    ngx_mailping_parameter_pt  set;
+    ngx_mailping_parameter_pt  set;        /* NULL: a number */
+    mailping_fact_kind_e       kind;
+    uint32_t                   min;
+    uint32_t                   max;
 } ngx_mailping_parameter_t;
 
 
@@ -41,6 +44,8 @@ static ngx_int_t ngx_mailping_explain_args(ngx_http_request_t *r,
 static ngx_int_t ngx_mailping_explain_parameter(ngx_http_request_t *r,
     ngx_mailping_fetch_t *fetch, ngx_str_t *name, ngx_str_t *value,
     ngx_str_t *error);
+static ngx_int_t ngx_mailping_explain_set(ngx_mailping_parameter_t *parameter,
+    ngx_mailping_fetch_t *fetch, ngx_str_t *value);
 static ngx_int_t ngx_mailping_explain_wrong(ngx_http_request_t *r,
     const char *what, ngx_str_t *name, ngx_str_t *error);
 static ngx_int_t ngx_mailping_explain_unescape(ngx_http_request_t *r,
@@ -59,14 +64,8 @@ static ngx_int_t ngx_mailping_explain_method(ngx_mailping_fetch_t *fetch,
     ngx_str_t *value);
 static ngx_int_t ngx_mailping_explain_http(ngx_mailping_fetch_t *fetch,
     ngx_str_t *value);
-static ngx_int_t ngx_mailping_explain_seen(ngx_mailping_fetch_t *fetch,
-    ngx_str_t *value);
-static ngx_int_t ngx_mailping_explain_burst(ngx_mailping_fetch_t *fetch,
-    ngx_str_t *value);
-static ngx_int_t ngx_mailping_explain_self(ngx_mailping_fetch_t *fetch,
-    ngx_str_t *value);
 static ngx_int_t ngx_mailping_explain_number(ngx_str_t *value, uint32_t min,
-    uint32_t *number);
+    uint32_t max, uint32_t *number);
 static void ngx_mailping_explain_network(ngx_mailping_fetch_t *fetch,
     ngx_mailping_geo_t *geo);
 static ngx_buf_t *ngx_mailping_explain_body(ngx_http_request_t *r,
@@ -85,17 +84,20 @@ static u_char *ngx_mailping_explain_rule(u_char *p, u_char *last,
 #define NGX_MAILPING_EXPLAIN_ASN  0x02
 
 static ngx_mailping_parameter_t  ngx_mailping_explain_parameters[] = {
-    { ngx_string("ip"), ngx_mailping_explain_ip },
-    { ngx_string("asn"), ngx_mailping_explain_asn },
-    { ngx_string("agent"), ngx_mailping_explain_agent },
-    { ngx_string("age"), ngx_mailping_explain_age },
-    { ngx_string("hint"), ngx_mailping_explain_hint },
-    { ngx_string("method"), ngx_mailping_explain_method },
-    { ngx_string("http"), ngx_mailping_explain_http },
-    { ngx_string("seen"), ngx_mailping_explain_seen },
-    { ngx_string("burst"), ngx_mailping_explain_burst },
-    { ngx_string("self"), ngx_mailping_explain_self },
-    { ngx_null_string, NULL }
+    { ngx_string("ip"), ngx_mailping_explain_ip, 0, 0, 0 },
+    { ngx_string("asn"), ngx_mailping_explain_asn, 0, 0, 0 },
+    { ngx_string("agent"), ngx_mailping_explain_agent, 0, 0, 0 },
+    { ngx_string("age"), ngx_mailping_explain_age, 0, 0, 0 },
+    { ngx_string("hint"), ngx_mailping_explain_hint, 0, 0, 0 },
+    { ngx_string("method"), ngx_mailping_explain_method, 0, 0, 0 },
+    { ngx_string("http"), ngx_mailping_explain_http, 0, 0, 0 },
+    { ngx_string("seen"), NULL, MAILPING_FACT_SEEN, 1, UINT32_MAX },
+    { ngx_string("burst"), NULL, MAILPING_FACT_BURST, 1, UINT32_MAX },
+    { ngx_string("farm"), NULL, MAILPING_FACT_FARM, 1, UINT32_MAX },
+    { ngx_string("quick"), NULL, MAILPING_FACT_QUICK, 0, 100 },
+    { ngx_string("scanned"), NULL, MAILPING_FACT_SCANNED, 0, 1 },
+    { ngx_string("self"), NULL, MAILPING_FACT_SELF, 0, 1 },
+    { ngx_null_string, NULL, 0, 0, 0 }
 };
 
 
@@ -239,7 +241,7 @@ ngx_mailping_explain_parameter(ngx_http_request_t *r,
 
     parameter = ngx_mailping_explain_parameters;
 
-    for (i = 0; parameter[i].set; i++) {
+    for (i = 0; parameter[i].name.len; i++) {
 
         if (parameter[i].name.len != name->len
             || ngx_strncmp(parameter[i].name.data, name->data, name->len) != 0)
@@ -254,7 +256,7 @@ ngx_mailping_explain_parameter(ngx_http_request_t *r,
 
         fetch->given |= (ngx_uint_t) 1 << i;
 
-        if (parameter[i].set(fetch, value) != NGX_OK) {
+        if (ngx_mailping_explain_set(&parameter[i], fetch, value) != NGX_OK) {
             return ngx_mailping_explain_wrong(r, "invalid value of parameter",
                                               name, error);
         }
@@ -263,6 +265,29 @@ ngx_mailping_explain_parameter(ngx_http_request_t *r,
     }
 
     return ngx_mailping_explain_wrong(r, "unknown parameter", name, error);
+}
+
+
+static ngx_int_t
+ngx_mailping_explain_set(ngx_mailping_parameter_t *parameter,
+    ngx_mailping_fetch_t *fetch, ngx_str_t *value)
+{
+    uint32_t  number;
+
+    if (parameter->set) {
+        return parameter->set(fetch, value);
+    }
+
+    if (ngx_mailping_explain_number(value, parameter->min, parameter->max,
+                                    &number)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    mailping_facts_value(fetch->rules, &fetch->facts, parameter->kind, number);
+
+    return NGX_OK;
 }
 
 
@@ -340,7 +365,7 @@ ngx_mailping_explain_ip(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 static ngx_int_t
 ngx_mailping_explain_asn(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 {
-    return ngx_mailping_explain_number(value, 0, &fetch->asn);
+    return ngx_mailping_explain_number(value, 0, UINT32_MAX, &fetch->asn);
 }
 
 
@@ -439,58 +464,14 @@ ngx_mailping_explain_http(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
 
 
 static ngx_int_t
-ngx_mailping_explain_seen(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
-{
-    uint32_t  seen;
-
-    if (ngx_mailping_explain_number(value, 1, &seen) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    mailping_facts_seen(fetch->rules, &fetch->facts, seen);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_mailping_explain_burst(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
-{
-    uint32_t  burst;
-
-    if (ngx_mailping_explain_number(value, 1, &burst) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    mailping_facts_burst(fetch->rules, &fetch->facts, burst);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_mailping_explain_self(ngx_mailping_fetch_t *fetch, ngx_str_t *value)
-{
-    uint32_t  self;
-
-    if (ngx_mailping_explain_number(value, 0, &self) != NGX_OK || self > 1) {
-        return NGX_ERROR;
-    }
-
-    mailping_facts_self(fetch->rules, &fetch->facts, self);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_mailping_explain_number(ngx_str_t *value, uint32_t min, uint32_t *number)
+ngx_mailping_explain_number(ngx_str_t *value, uint32_t min, uint32_t max,
+    uint32_t *number)
 {
     off_t  n;
 
     n = ngx_atoof(value->data, value->len);
 
-    if (n == NGX_ERROR || n < (off_t) min || n > (off_t) 0xffffffff) {
+    if (n == NGX_ERROR || n < (off_t) min || n > (off_t) max) {
         return NGX_ERROR;
     }
 

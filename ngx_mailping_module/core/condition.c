@@ -10,7 +10,7 @@
 #include "token.h"
 
 
-#define MAILPING_NUMBER_MAX  1000000000          /* of seen and burst */
+#define MAILPING_NUMBER_MAX  1000000000          /* of all but ages */
 #define MAILPING_AGE_MAX     315360000000        /* 3650 days in ms */
 
 
@@ -38,7 +38,8 @@ static int mailping_condition_unit(const uint8_t *p, const uint8_t *last,
 
 static const char *const  mailping_condition_prefixes[] = {
     "network:", "asn:", "agent:", "client:", "header:", "header:!",
-    "age", "seen", "burst", "method:", "http:", "hint:", "self"
+    "age", "seen", "burst", "farm", "quick", "method:", "http:", "hint:",
+    "self", "scanned"
 };
 
 
@@ -105,12 +106,15 @@ mailping_condition_parse(mailping_str_t text, mailping_condition_t *c)
     case MAILPING_FACT_AGE:
     case MAILPING_FACT_SEEN:
     case MAILPING_FACT_BURST:
+    case MAILPING_FACT_FARM:
+    case MAILPING_FACT_QUICK:
         return mailping_condition_threshold(text, p, c);
 
     case MAILPING_FACT_METHOD:
     case MAILPING_FACT_HTTP:
     case MAILPING_FACT_HINT:
     case MAILPING_FACT_SELF:
+    case MAILPING_FACT_SCANNED:
         return mailping_condition_word(text, p, c);
 
     default:
@@ -201,7 +205,7 @@ mailping_condition_word(mailping_str_t text, const uint8_t *p,
                             "\"gmail\", \"microsoft\", \"apple\", \"yahoo\", "
                             "\"gateway\" or \"other\"");
 
-    default: /* MAILPING_FACT_SELF */
+    default: /* MAILPING_FACT_SELF, MAILPING_FACT_SCANNED */
         c->value = 1;
 
         if (word.len == 0) {
@@ -235,9 +239,11 @@ mailping_condition_threshold(mailping_str_t text, const uint8_t *p,
         return mailping_condition_error(c, text, p, "\"<\" or \">=\"");
     }
 
-    /* the fact itself is "less" of age and seen, but "at least" of burst */
+    /* the fact itself is "less" of age and seen, and "at least" of others */
 
-    if (less == (c->kind == MAILPING_FACT_BURST)) {
+    if (less == (c->kind != MAILPING_FACT_AGE
+                 && c->kind != MAILPING_FACT_SEEN))
+    {
         c->negated = !c->negated;
     }
 
@@ -350,6 +356,8 @@ mailping_condition_name(const mailping_condition_t *c,
         break;
 
     case MAILPING_FACT_BURST:
+    case MAILPING_FACT_FARM:
+    case MAILPING_FACT_QUICK:
         n = snprintf(dst, MAILPING_FACT_NAME_MAX, "%s>=%llu", prefix,
                      (unsigned long long) c->value);
         break;
@@ -372,6 +380,7 @@ mailping_condition_name(const mailping_condition_t *c,
         break;
 
     case MAILPING_FACT_SELF:
+    case MAILPING_FACT_SCANNED:
         n = snprintf(dst, MAILPING_FACT_NAME_MAX, "%s", prefix);
         break;
 

@@ -33,11 +33,14 @@ typedef enum {
     MAILPING_FACT_ABSENT = MAILPING_FACT_SETS,   /* no header of this name */
     MAILPING_FACT_AGE,                 /* less than value milliseconds */
     MAILPING_FACT_SEEN,                /* less than value */
-    MAILPING_FACT_BURST,               /* value or more */
+    MAILPING_FACT_BURST,               /* value or more, as those below */
+    MAILPING_FACT_FARM,
+    MAILPING_FACT_QUICK,
     MAILPING_FACT_METHOD,              /* equal to value, as those below */
     MAILPING_FACT_HTTP,
     MAILPING_FACT_HINT,
     MAILPING_FACT_SELF,
+    MAILPING_FACT_SCANNED,
     MAILPING_FACT_KINDS
 } mailping_fact_kind_e;
 

@@ -15,8 +15,6 @@
 
 static void mailping_facts_know(const mailping_rules_t *rs,
     mailping_facts_t *f, unsigned kind);
-static void mailping_facts_value(const mailping_rules_t *rs,
-    mailping_facts_t *f, unsigned kind, uint64_t value);
 static int mailping_facts_item(const mailping_header_item_t *item,
     mailping_str_t value);
 static uint8_t *mailping_facts_hex(uint8_t *p, const uint64_t *words);
@@ -232,6 +230,32 @@ mailping_facts_burst(const mailping_rules_t *rs, mailping_facts_t *f,
 
 
 void
+mailping_facts_farm(const mailping_rules_t *rs, mailping_facts_t *f,
+    uint32_t farm)
+{
+    mailping_facts_value(rs, f, MAILPING_FACT_FARM, farm);
+}
+
+
+void
+mailping_facts_quick(const mailping_rules_t *rs, mailping_facts_t *f,
+    int quick)
+{
+    if (quick >= 0) {
+        mailping_facts_value(rs, f, MAILPING_FACT_QUICK, (uint64_t) quick);
+    }
+}
+
+
+void
+mailping_facts_scanned(const mailping_rules_t *rs, mailping_facts_t *f,
+    int scanned)
+{
+    mailping_facts_value(rs, f, MAILPING_FACT_SCANNED, scanned ? 1 : 0);
+}
+
+
+void
 mailping_facts_method(const mailping_rules_t *rs, mailping_facts_t *f,
     int head)
 {
@@ -265,9 +289,9 @@ mailping_facts_self(const mailping_rules_t *rs, mailping_facts_t *f,
 }
 
 
-static void
+void
 mailping_facts_value(const mailping_rules_t *rs, mailping_facts_t *f,
-    unsigned kind, uint64_t value)
+    mailping_fact_kind_e kind, uint64_t value)
 {
     int                     is;
     unsigned                i, n;
@@ -287,12 +311,18 @@ mailping_facts_value(const mailping_rules_t *rs, mailping_facts_t *f,
             break;
 
         case MAILPING_FACT_BURST:
+        case MAILPING_FACT_FARM:
+        case MAILPING_FACT_QUICK:
             is = value >= fact->value;
             break;
 
         default:
             is = value == fact->value;
         }
+
+        /* later evidence of the same kind replaces what was reported */
+
+        f->is[n / 64] &= ~((uint64_t) 1 << n % 64);
 
         if (is) {
             mailping_fact_set(f->is, n);

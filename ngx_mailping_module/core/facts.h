@@ -8,6 +8,7 @@
 #define MAILPING_FACTS_H
 
 
+#include "condition.h"
 #include "rules.h"
 
 
@@ -61,6 +62,13 @@ void mailping_facts_header(const mailping_rules_t *rs, mailping_facts_t *f,
 void mailping_facts_age(const mailping_rules_t *rs, mailping_facts_t *f,
     int64_t age);
 
+/*
+ * Reports the value that conditions of this kind, one without sets, compare:
+ * what the functions below do for each of them.
+ */
+void mailping_facts_value(const mailping_rules_t *rs, mailping_facts_t *f,
+    mailping_fact_kind_e kind, uint64_t value);
+
 /* Reports which fetch of its token this is, from 1. */
 void mailping_facts_seen(const mailping_rules_t *rs, mailping_facts_t *f,
     uint32_t seen);
@@ -71,6 +79,27 @@ void mailping_facts_seen(const mailping_rules_t *rs, mailping_facts_t *f,
  */
 void mailping_facts_burst(const mailping_rules_t *rs, mailping_facts_t *f,
     uint32_t burst);
+
+/*
+ * Reports how many different masked networks fetched this token in the last
+ * ten seconds, this one included.
+ */
+void mailping_facts_farm(const mailping_rules_t *rs, mailping_facts_t *f,
+    uint32_t farm);
+
+/*
+ * Reports the percentage of fetches from this masked network that came within
+ * ten minutes of sending; negative = unknown.
+ */
+void mailping_facts_quick(const mailping_rules_t *rs, mailping_facts_t *f,
+    int quick);
+
+/*
+ * Reports whether another fetch of this token within a minute was judged to be
+ * a scanner's.
+ */
+void mailping_facts_scanned(const mailping_rules_t *rs, mailping_facts_t *f,
+    int scanned);
 
 /* Reports the method: 1 for HEAD, 0 for GET. */
 void mailping_facts_method(const mailping_rules_t *rs, mailping_facts_t *f,

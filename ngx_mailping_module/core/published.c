@@ -185,4 +185,8 @@ const char *const  mailping_published_facts[MAILPING_FACTS_STORED] = {
     [169] = "header:element",
     [170] = "header:forwarded",
     [171] = "header:!accept-encoding",
+    [172] = "farm>=2",
+    [173] = "farm>=3",
+    [174] = "scanned",
+    [175] = "quick>=70",
 };

@@ -35,14 +35,19 @@ typedef int (*mailping_judge_set_pt)(mailping_judge_fetch_t *fetch,
 
 typedef struct {
     const char             *name;
-    mailping_judge_set_pt   set;
     const char             *expected;
+    mailping_judge_set_pt   set;       /* NULL: a number */
+    mailping_fact_kind_e    kind;
+    uint32_t                min;
+    uint32_t                max;
 } mailping_judge_column_t;
 
 
 static int mailping_judge_cell(mailping_str_t line, size_t *at,
     mailping_str_t *cell);
 static int mailping_judge_column(mailping_str_t name);
+static int mailping_judge_column_set(const mailping_judge_column_t *column,
+    mailping_judge_fetch_t *fetch, mailping_str_t value);
 static int mailping_judge_cell_set(mailping_judge_fetch_t *fetch, unsigned i,
     mailping_str_t value);
 static void mailping_judge_fetch_row(mailping_judge_fetch_t *fetch,
@@ -61,12 +66,6 @@ static int mailping_judge_set_method(mailping_judge_fetch_t *fetch,
     mailping_str_t value);
 static int mailping_judge_set_http(mailping_judge_fetch_t *fetch,
     mailping_str_t value);
-static int mailping_judge_set_seen(mailping_judge_fetch_t *fetch,
-    mailping_str_t value);
-static int mailping_judge_set_burst(mailping_judge_fetch_t *fetch,
-    mailping_str_t value);
-static int mailping_judge_set_self(mailping_judge_fetch_t *fetch,
-    mailping_str_t value);
 static int mailping_judge_set_label(mailping_judge_fetch_t *fetch,
     mailping_str_t value);
 static int mailping_judge_set_name(mailping_judge_fetch_t *fetch,
@@ -74,19 +73,22 @@ static int mailping_judge_set_name(mailping_judge_fetch_t *fetch,
 
 
 static const mailping_judge_column_t  mailping_judge_columns[] = {
-    { "agent", mailping_judge_set_agent, "an agent" },
-    { "ip", mailping_judge_set_ip, "an address" },
-    { "asn", mailping_judge_set_asn, "an asn" },
-    { "age", mailping_judge_set_age, "an age, as 10s or 2h" },
-    { "hint", mailping_judge_set_hint, "a hint" },
-    { "method", mailping_judge_set_method, "GET or HEAD" },
-    { "http", mailping_judge_set_http, "0.9, 1.0, 1.1, 2 or 3" },
-    { "seen", mailping_judge_set_seen, "a number from 1" },
-    { "burst", mailping_judge_set_burst, "a number from 1" },
-    { "self", mailping_judge_set_self, "0 or 1" },
-    { "label", mailping_judge_set_label, "a label" },
-    { "name", mailping_judge_set_name, "a name" },
-    { NULL, NULL, NULL }
+    { "agent", "an agent", mailping_judge_set_agent, 0, 0, 0 },
+    { "ip", "an address", mailping_judge_set_ip, 0, 0, 0 },
+    { "asn", "an asn", mailping_judge_set_asn, 0, 0, 0 },
+    { "age", "an age, as 10s or 2h", mailping_judge_set_age, 0, 0, 0 },
+    { "hint", "a hint", mailping_judge_set_hint, 0, 0, 0 },
+    { "method", "GET or HEAD", mailping_judge_set_method, 0, 0, 0 },
+    { "http", "0.9, 1.0, 1.1, 2 or 3", mailping_judge_set_http, 0, 0, 0 },
+    { "seen", "a number from 1", NULL, MAILPING_FACT_SEEN, 1, UINT32_MAX },
+    { "burst", "a number from 1", NULL, MAILPING_FACT_BURST, 1, UINT32_MAX },
+    { "farm", "a number from 1", NULL, MAILPING_FACT_FARM, 1, UINT32_MAX },
+    { "quick", "a percentage", NULL, MAILPING_FACT_QUICK, 0, 100 },
+    { "scanned", "0 or 1", NULL, MAILPING_FACT_SCANNED, 0, 1 },
+    { "self", "0 or 1", NULL, MAILPING_FACT_SELF, 0, 1 },
+    { "label", "a label", mailping_judge_set_label, 0, 0, 0 },
+    { "name", "a name", mailping_judge_set_name, 0, 0, 0 },
+    { NULL, NULL, NULL, 0, 0, 0 }
 };
 
 
@@ -292,9 +294,32 @@ mailping_judge_cell_set(mailping_judge_fetch_t *fetch, unsigned i,
 
     column = &mailping_judge_columns[judge->kind[i]];
 
-    if (column->set(fetch, value) != MAILPING_OK) {
+    if (mailping_judge_column_set(column, fetch, value) != MAILPING_OK) {
         return mailping_judge_expected(judge, column->expected, value);
     }
+
+    return MAILPING_OK;
+}
+
+
+static int
+mailping_judge_column_set(const mailping_judge_column_t *column,
+    mailping_judge_fetch_t *fetch, mailping_str_t value)
+{
+    uint64_t  number;
+
+    if (column->set != NULL) {
+        return column->set(fetch, value);
+    }
+
+    if (mailping_judge_number(value, column->max, &number) != MAILPING_OK
+        || number < column->min)
+    {
+        return MAILPING_ERROR;
+    }
+
+    mailping_facts_value(fetch->judge->rules, &fetch->facts, column->kind,
+                         number);
 
     return MAILPING_OK;
 }
@@ -494,55 +519,6 @@ mailping_judge_set_http(mailping_judge_fetch_t *fetch, mailping_str_t value)
     }
 
     mailping_facts_http(fetch->judge->rules, &fetch->facts, version);
-
-    return MAILPING_OK;
-}
-
-
-static int
-mailping_judge_set_seen(mailping_judge_fetch_t *fetch, mailping_str_t value)
-{
-    uint64_t  seen;
-
-    if (mailping_judge_number(value, UINT32_MAX, &seen) != MAILPING_OK
-        || seen == 0)
-    {
-        return MAILPING_ERROR;
-    }
-
-    mailping_facts_seen(fetch->judge->rules, &fetch->facts, (uint32_t) seen);
-
-    return MAILPING_OK;
-}
-
-
-static int
-mailping_judge_set_burst(mailping_judge_fetch_t *fetch, mailping_str_t value)
-{
-    uint64_t  burst;
-
-    if (mailping_judge_number(value, UINT32_MAX, &burst) != MAILPING_OK
-        || burst == 0)
-    {
-        return MAILPING_ERROR;
-    }
-
-    mailping_facts_burst(fetch->judge->rules, &fetch->facts, (uint32_t) burst);
-
-    return MAILPING_OK;
-}
-
-
-static int
-mailping_judge_set_self(mailping_judge_fetch_t *fetch, mailping_str_t value)
-{
-    uint64_t  self;
-
-    if (mailping_judge_number(value, 1, &self) != MAILPING_OK) {
-        return MAILPING_ERROR;
-    }
-
-    mailping_facts_self(fetch->judge->rules, &fetch->facts, (int) self);
 
     return MAILPING_OK;
 }
