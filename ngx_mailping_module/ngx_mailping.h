@@ -14,10 +14,14 @@
 
 #include "ngx_mailping_compat.h"
 
+#include "core/amend.h"
 #include "core/classify.h"
+#include "core/collapse.h"
 #include "core/event.h"
+#include "core/history.h"
 #include "core/mask.h"
 #include "core/producer.h"
+#include "core/recent.h"
 #include "core/spool.h"
 #include "core/token.h"
 
@@ -149,11 +153,13 @@ typedef struct {
 
 typedef enum {
     NGX_MAILPING_PIXELS = 0,       /* answers with the image */
-    NGX_MAILPING_RECORDED,         /* events given to the spool */
     NGX_MAILPING_IGNORED,          /* pixel only: neither GET nor HEAD */
     NGX_MAILPING_SUBREQUESTS,      /* pixel only: not a main request */
     NGX_MAILPING_PRIVATE,          /* pixel only: privacy off, day, count */
     NGX_MAILPING_BAD_ID,           /* unsigned mode: id or recipient refused */
+    NGX_MAILPING_COLLAPSED,        /* fetches counted, not recorded alone */
+    NGX_MAILPING_AMENDED,
+    NGX_MAILPING_AMENDS_LOST,      /* amendments the spool did not take */
     NGX_MAILPING_LOST_FULL,        /* the spool was full */
     NGX_MAILPING_LOST_FAILED,      /* the spool could not be written */
     NGX_MAILPING_MINTED,
@@ -197,7 +203,12 @@ typedef struct {
 typedef struct {
     ngx_mailping_main_conf_t  *conf;
     ngx_mailping_zone_t       *zone;
+    mailping_history_t        *history;     /* in the zone, as the next two */
+    mailping_recents_t        *recents;
+    mailping_collapse_t       *collapse;
     ngx_uint_t                 row;         /* of the zone's counters */
+    ngx_event_t                collapsed;   /* when entries are due */
+    ngx_connection_t           dummy;       /* what its "data" is */
     ngx_mailping_spool_t      *spool;
     ngx_mailping_delivery_t   *delivery;    /* NULL: no mailping_redis */
     ngx_log_t                 *log;         /* the cycle's */
@@ -216,6 +227,8 @@ extern ngx_mailping_worker_t  *ngx_mailping_worker;
 
 typedef struct {
     mailping_token_t           token;
+    mailping_fetch_t           fetch;
+    mailping_past_t            past;
     mailping_facts_t           facts;
     mailping_judgement_t       judgement;
     mailping_event_t           event;
@@ -352,6 +365,31 @@ void ngx_mailping_evidence_reader(ngx_http_request_t *r,
 ngx_int_t ngx_mailping_address(struct sockaddr *sockaddr, uint8_t addr[16]);
 
 
+/* ngx_mailping_record.c: what becomes a record of the spool */
+
+void ngx_mailping_record_init(ngx_mailping_worker_t *worker);
+/* Writes what was collapsed; before the spool is closed. */
+void ngx_mailping_record_exit(ngx_mailping_worker_t *worker);
+
+/*
+ * Records the open, or counts it into one of its token's last minute; then it
+ * has no name.
+ */
+void ngx_mailping_record_open(ngx_mailping_ctx_t *ctx);
+
+/* Records a correction.  Returns NGX_OK, or what the spool says. */
+ngx_int_t ngx_mailping_record_amend(const mailping_amend_t *amend);
+
+
+/* ngx_mailping_amend.c */
+
+/*
+ * Corrects earlier opens that this one shows in another light, and remembers
+ * it, as a later one may correct it.
+ */
+void ngx_mailping_amend(ngx_mailping_ctx_t *ctx);
+
+
 /* ngx_mailping_mint.c, _status.c, _explain.c, _variables.c */
 
 ngx_int_t ngx_mailping_mint_handler(ngx_http_request_t *r);
@@ -416,19 +454,8 @@ void ngx_mailping_zone_count(ngx_mailping_worker_t *worker,
 ngx_atomic_uint_t ngx_mailping_zone_sum(ngx_mailping_zone_t *zone,
     ngx_uint_t counter);
 
-/* A hash of what stands for a token. */
+/* A hash of what stands for a token or a network. */
 uint64_t ngx_mailping_zone_hash(const u_char *data, size_t len);
-
-/*
- * Which fetch of the token with this hash this is, from 1.  *sure is 0 when
- * an earlier one may have been forgotten.
- */
-uint32_t ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, uint64_t token,
-    uint64_t now, uint64_t sent, ngx_uint_t *sure);
-
-/* Different tokens from this masked network in the last ten seconds. */
-uint32_t ngx_mailping_zone_burst(ngx_mailping_zone_t *zone,
-    const uint8_t network[16], uint64_t token, uint64_t now);
 
 /*
  * The zone's slot of a ring that this process holds, made when there is none;
@@ -471,12 +498,13 @@ void ngx_mailping_spool_close(ngx_mailping_spool_t *spool);
 void ngx_mailping_spool_changed(mailping_ring_t *ring);
 
 /*
- * Appends a record; on success *ring is the ring that took it and record has
- * its seq.  NGX_DECLINED: no room, NGX_ERROR: not written.  Both are counted
- * and become a loss record when there is room again.
+ * Appends a record, which stands for so many opens; on success *ring is the
+ * ring that took it and record has its seq.  NGX_DECLINED: no room, NGX_ERROR:
+ * not written.  Then its opens are counted as lost, and become a loss record
+ * when there is room again.
  */
 ngx_int_t ngx_mailping_spool_append(ngx_mailping_spool_t *spool,
-    mailping_record_t *record, mailping_ring_t **ring);
+    mailping_record_t *record, ngx_uint_t opens, mailping_ring_t **ring);
 
 
 /* ngx_mailping_delivery.c, ngx_mailping_report.c */

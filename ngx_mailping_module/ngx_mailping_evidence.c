@@ -11,10 +11,9 @@ static uint64_t ngx_mailping_evidence_token(const mailping_token_t *t);
 static void ngx_mailping_evidence_request(ngx_http_request_t *r,
     mailping_rules_t *rules, mailping_facts_t *f);
 static void ngx_mailping_evidence_network(ngx_http_request_t *r,
-    ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf, uint64_t token,
-    uint64_t now);
+    ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf);
 static void ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
-    uint64_t token, uint64_t now);
+    mailping_rules_t *rules);
 static ngx_uint_t ngx_mailping_evidence_place(ngx_mailping_main_conf_t *mmcf,
     mailping_facts_t *f);
 static ngx_uint_t ngx_mailping_evidence_self(ngx_http_request_t *r,
@@ -25,19 +24,21 @@ void
 ngx_mailping_evidence(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
     ngx_mailping_loc_conf_t *mlcf, uint64_t now)
 {
-    uint64_t           token;
     mailping_facts_t  *f;
     mailping_rules_t  *rules;
 
     f = &ctx->facts;
     rules = ngx_mailping_worker->conf->rules;
-    token = ngx_mailping_evidence_token(&ctx->token);
+
+    ctx->fetch.token = ngx_mailping_evidence_token(&ctx->token);
+    ctx->fetch.time = now;
+    ctx->fetch.sent = ctx->event.sent;
 
     mailping_facts_init(rules, f);
 
     ngx_mailping_evidence_request(r, rules, f);
-    ngx_mailping_evidence_network(r, ctx, mlcf, token, now);
-    ngx_mailping_evidence_history(ctx, token, now);
+    ngx_mailping_evidence_network(r, ctx, mlcf);
+    ngx_mailping_evidence_history(ctx, rules);
 
     mailping_facts_hint(rules, f, ctx->token.hint);
     mailping_facts_self(rules, f, ngx_mailping_evidence_self(r, mlcf));
@@ -132,9 +133,8 @@ ngx_mailping_evidence_request(ngx_http_request_t *r, mailping_rules_t *rules,
 
 static void
 ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
-    ngx_mailping_loc_conf_t *mlcf, uint64_t token, uint64_t now)
+    ngx_mailping_loc_conf_t *mlcf)
 {
-    uint32_t                   burst;
     uint8_t                    addr[16], masked[16];
     mailping_facts_t          *f;
     mailping_event_t          *e;
@@ -157,9 +157,7 @@ ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
 
     mailping_mask_address(addr, mlcf->ipv4, mlcf->ipv6, masked);
 
-    burst = ngx_mailping_zone_burst(ngx_mailping_worker->zone, masked, token,
-                                    now);
-    mailping_facts_burst(mmcf->rules, f, burst);
+    ctx->fetch.network = ngx_mailping_zone_hash(masked, 16);
 
     if (mmcf->geo) {
 
@@ -180,29 +178,20 @@ ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
 
 
 static void
-ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx, uint64_t token,
-    uint64_t now)
+ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
+    mailping_rules_t *rules)
 {
-    ngx_uint_t         sure;
-    mailping_event_t  *e;
-    mailping_rules_t  *rules;
-
-    e = &ctx->event;
-    rules = ngx_mailping_worker->conf->rules;
-
-    if (e->sent) {
+    if (ctx->fetch.sent) {
         mailping_facts_age(rules, &ctx->facts,
-                           (int64_t) now - (int64_t) e->sent);
+                           (int64_t) (ctx->fetch.time - ctx->fetch.sent));
     }
 
-    e->seen = ngx_mailping_zone_seen(ngx_mailping_worker->zone, token, now,
-                                     e->sent, &sure);
+    mailping_history_fetch(ngx_mailping_worker->history, &ctx->fetch,
+                           &ctx->past);
 
-    /* "the first that we remember" is not yet "the first" */
+    ctx->event.seen = ctx->past.seen;
 
-    if (sure || e->seen > 1) {
-        mailping_facts_seen(rules, &ctx->facts, e->seen);
-    }
+    mailping_past_facts(rules, &ctx->facts, &ctx->past);
 }
 
 

@@ -549,6 +549,8 @@ ngx_mailping_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_mailping_record_init(ngx_mailping_worker);
+
     ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                   "mailping " NGX_MAILPING_VERSION ", rules %08xD",
                   mailping_rules_id(mmcf->rules));
@@ -574,6 +576,8 @@ ngx_mailping_exit_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_mailping_worker) {
+
+        ngx_mailping_record_exit(ngx_mailping_worker);
 
         if (ngx_mailping_worker->delivery) {
             ngx_mailping_delivery_stop(ngx_mailping_worker->delivery);

@@ -11,6 +11,7 @@
  * The way of one open:
  *
  *     token -> privacy -> evidence -> judgement -> event -> spool -> pixel
+ *                                                            -> amendments
  *
  * Whatever fails on it costs the event and is counted; the pixel is answered
  * in any case.
@@ -32,7 +33,6 @@ static ngx_int_t ngx_mailping_value(ngx_http_request_t *r,
 static ngx_int_t ngx_mailping_describe(ngx_http_request_t *r,
     ngx_mailping_loc_conf_t *mlcf, ngx_mailping_ctx_t *ctx, uint64_t now);
 static void ngx_mailping_agent(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx);
-static void ngx_mailping_record(ngx_mailping_ctx_t *ctx);
 static ngx_int_t ngx_mailping_image(ngx_http_request_t *r,
     ngx_mailping_loc_conf_t *mlcf);
 
@@ -155,7 +155,9 @@ ngx_mailping_open(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf)
 
     ctx->judged = 1;
 
-    ngx_mailping_record(ctx);
+    ngx_mailping_record_open(ctx);
+
+    ngx_mailping_amend(ctx);
 }
 
 
@@ -401,54 +403,6 @@ ngx_mailping_agent(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx)
     e->agent.data = ctx->agent;
     e->agent.len = mailping_mask_agent(agent, ctx->agent,
                                        MAILPING_EVENT_AGENT_MAX);
-}
-
-
-static void
-ngx_mailping_record(ngx_mailping_ctx_t *ctx)
-{
-    size_t              len;
-    mailping_ring_t    *ring;
-    mailping_event_t   *e;
-    mailping_record_t   record;
-
-    static uint8_t  payload[MAILPING_EVENT_PAYLOAD_MAX];
-
-    e = &ctx->event;
-
-    ngx_mailping_count(NGX_MAILPING_OPEN + e->open, 1);
-    ngx_mailping_count(NGX_MAILPING_VERDICT + e->verdict, 1);
-
-    record.type = MAILPING_RECORD_EVENT;
-    record.version = MAILPING_EVENT_VERSION;
-    record.time = e->time;
-    record.payload.data = payload;
-    record.payload.len = mailping_event_encode(e, payload);
-    record.partition = mailping_event_partition(e->id,
-                              ngx_mailping_worker->conf->partitions);
-
-    /* what the spool cannot take, it counts */
-
-    if (ngx_mailping_spool_append(ngx_mailping_worker->spool, &record, &ring)
-        != NGX_OK)
-    {
-        return;
-    }
-
-    ngx_mailping_count(NGX_MAILPING_RECORDED, 1);
-
-    len = mailping_ring_producer(ring, record.partition,
-                                 (char *) ctx->name_data);
-
-    ctx->name.data = ctx->name_data;
-    ctx->name.len = ngx_snprintf(ctx->name_data + len,
-                                 sizeof(ctx->name_data) - len, "/%uL",
-                                 record.seq)
-                    - ctx->name_data;
-
-    if (ngx_mailping_worker->delivery) {
-        ngx_mailping_delivery_notify(ngx_mailping_worker->delivery);
-    }
 }
 
 

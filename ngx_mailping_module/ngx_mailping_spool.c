@@ -530,7 +530,7 @@ ngx_mailping_spool_obtain(ngx_mailping_spool_t *spool)
 
 ngx_int_t
 ngx_mailping_spool_append(ngx_mailping_spool_t *spool,
-    mailping_record_t *record, mailping_ring_t **ring)
+    mailping_record_t *record, ngx_uint_t opens, mailping_ring_t **ring)
 {
     ngx_int_t  rc;
 
@@ -556,16 +556,21 @@ ngx_mailping_spool_append(ngx_mailping_spool_t *spool,
         spool->full = 1;
     }
 
+    if (opens == 0) {
+        return rc;
+    }
+
     /* without room within the bound, or because of an error */
 
     ngx_mailping_count(rc == NGX_DECLINED && !spool->failing
-                       ? NGX_MAILPING_LOST_FULL : NGX_MAILPING_LOST_FAILED, 1);
+                       ? NGX_MAILPING_LOST_FULL : NGX_MAILPING_LOST_FAILED,
+                       opens);
 
     if (spool->loss.count == 0) {
         spool->loss.first = record->time;
     }
 
-    spool->loss.count++;
+    spool->loss.count += opens;
     spool->loss.last = record->time;
 
     return rc;

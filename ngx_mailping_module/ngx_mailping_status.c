@@ -45,6 +45,9 @@ static struct {
     { "subrequests", NGX_MAILPING_SUBREQUESTS },
     { "private", NGX_MAILPING_PRIVATE },
     { "bad_id", NGX_MAILPING_BAD_ID },
+    { "collapsed", NGX_MAILPING_COLLAPSED },
+    { "amended", NGX_MAILPING_AMENDED },
+    { "amends_lost", NGX_MAILPING_AMENDS_LOST },
     { "minted", NGX_MAILPING_MINTED },
     { "mint_errors", NGX_MAILPING_MINT_ERRORS },
     { NULL, 0 }

@@ -6,54 +6,23 @@
 
 #include "ngx_mailping.h"
 
-#include <math.h>
-
 #include "core/crc32c.h"
 
 
 /*
  * Shared memory without locks, because a worker that is killed while it holds
- * one would leave it behind.  Everything is a table of fixed slots; each slot
- * changes by one compare-and-swap, so that a reader sees it before or after.
- *
- * History: which fetch of its token this is.  Eight slots a bucket; the one
- * that was used longest ago is replaced, and the bucket remembers how recent
- * that was: a token sent after it cannot have been forgotten.
- *
- * Bursts: different tokens from one network in about ten seconds, as four
- * bitmaps of 2.5 seconds each, counted by linear counting (K.-Y. Whang et
- * al., 1990), which is exact enough below a hundred.
+ * one would leave it behind: counters and the states of rings, which change
+ * word by word, and what core keeps there.
  */
 
 #define NGX_MAILPING_ZONE_ROWS      64
-#define NGX_MAILPING_ZONE_WAYS      8
-#define NGX_MAILPING_ZONE_PERIOD    2500
-#define NGX_MAILPING_ZONE_PERIODS   4
-#define NGX_MAILPING_ZONE_BITS      128
 #define NGX_MAILPING_ZONE_MIN       (256 * 1024)
 
-#define NGX_MAILPING_SEEN_BITS      24
-#define NGX_MAILPING_SEEN_MAX       ((1 << NGX_MAILPING_SEEN_BITS) - 1)
+/* sixteenths: tokens and networks; opens to amend; fetches to collapse */
 
-
-typedef struct {
-    uint64_t                  word;     /* fingerprint (40 bits) | seen (24) */
-    uint64_t                  last;     /* Unix ms */
-} ngx_mailping_history_t;
-
-
-typedef struct {
-    ngx_mailping_history_t    way[NGX_MAILPING_ZONE_WAYS];
-    uint64_t                  forgotten;   /* latest "last" of a replaced one */
-    uint64_t                  reserved;
-} ngx_mailping_bucket_t;
-
-
-typedef struct {
-    uint64_t                  word;     /* fingerprint (32) | period (32) */
-    uint64_t                  bits[NGX_MAILPING_ZONE_PERIODS]
-                                  [NGX_MAILPING_ZONE_BITS / 64];
-} ngx_mailping_burst_t;
+#define NGX_MAILPING_ZONE_HISTORY   10
+#define NGX_MAILPING_ZONE_RECENTS   4
+#define NGX_MAILPING_ZONE_COLLAPSE  2
 
 
 /* a row is a worker's own; rows do not share cache lines */
@@ -77,19 +46,14 @@ struct ngx_mailping_zone_s {
     uint64_t                  since;    /* Unix ms */
     ngx_mailping_row_t        row[NGX_MAILPING_ZONE_ROWS];
     ngx_mailping_zone_ring_t  ring[NGX_MAILPING_ZONE_RINGS];
-    ngx_uint_t                nbuckets;
-    ngx_uint_t                nbursts;
-    ngx_mailping_bucket_t    *buckets;
-    ngx_mailping_burst_t     *bursts;
+    mailping_history_t       *history;
+    mailping_recents_t       *recents;
+    mailping_collapse_t      *collapse;
 };
 
 
 static ngx_int_t ngx_mailping_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 static uint64_t ngx_mailping_zone_now(void);
-static void ngx_mailping_zone_forget(ngx_mailping_bucket_t *b, uint64_t last);
-static ngx_mailping_burst_t *ngx_mailping_zone_network(
-    ngx_mailping_zone_t *zone, uint64_t hash, uint32_t period);
-static uint32_t ngx_mailping_zone_distinct(ngx_mailping_burst_t *b);
 static ngx_uint_t ngx_mailping_zone_claim(ngx_mailping_zone_ring_t *zr,
     ngx_mailping_zone_slot_e kind, const uint8_t uuid[16]);
 static ngx_uint_t ngx_mailping_zone_fits(ngx_mailping_zone_ring_t *zr,
@@ -125,6 +89,7 @@ ngx_mailping_zone_create(ngx_conf_t *cf, ngx_mailping_main_conf_t *mmcf)
 static ngx_int_t
 ngx_mailping_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 {
+    void                 *history, *recents, *collapse;
     size_t                size;
     ngx_slab_pool_t      *shpool;
     ngx_mailping_zone_t  *zone;
@@ -141,24 +106,36 @@ ngx_mailping_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    /* three quarters of the rest for tokens, one eighth for networks */
+    zone->since = ngx_mailping_zone_now();
 
-    size = (shpool->end - shpool->start)
-           - ngx_align(sizeof(ngx_mailping_zone_t), ngx_pagesize);
+    /* whole pages, as the slab gives them */
 
-    zone->nbuckets = size / 4 * 3 / sizeof(ngx_mailping_bucket_t);
-    zone->nbursts = size / 8 / sizeof(ngx_mailping_burst_t);
+    size = ((shpool->end - shpool->start) / ngx_pagesize
+            - ngx_align(sizeof(ngx_mailping_zone_t), ngx_pagesize)
+              / ngx_pagesize)
+           / 16 * ngx_pagesize;
 
-    zone->buckets = ngx_slab_calloc(shpool, zone->nbuckets
-                                            * sizeof(ngx_mailping_bucket_t));
-    zone->bursts = ngx_slab_calloc(shpool, zone->nbursts
-                                           * sizeof(ngx_mailping_burst_t));
+    history = ngx_slab_calloc(shpool, size * NGX_MAILPING_ZONE_HISTORY);
+    recents = ngx_slab_calloc(shpool, size * NGX_MAILPING_ZONE_RECENTS);
+    collapse = ngx_slab_calloc(shpool, size * NGX_MAILPING_ZONE_COLLAPSE);
 
-    if (zone->buckets == NULL || zone->bursts == NULL) {
+    if (history == NULL || recents == NULL || collapse == NULL) {
         return NGX_ERROR;
     }
 
-    zone->since = ngx_mailping_zone_now();
+    zone->history = mailping_history_create(history,
+                                            size * NGX_MAILPING_ZONE_HISTORY,
+                                            zone->since);
+    zone->recents = mailping_recents_create(recents,
+                                            size * NGX_MAILPING_ZONE_RECENTS);
+    zone->collapse = mailping_collapse_create(collapse,
+                                            size * NGX_MAILPING_ZONE_COLLAPSE);
+
+    if (zone->history == NULL || zone->recents == NULL
+        || zone->collapse == NULL)
+    {
+        return NGX_ERROR;
+    }
 
     shpool->data = zone;
     shpool->log_nomem = 0;
@@ -175,6 +152,9 @@ ngx_mailping_zone_attach(ngx_mailping_worker_t *worker)
     shpool = (ngx_slab_pool_t *) worker->conf->zone->shm.addr;
 
     worker->zone = shpool->data;
+    worker->history = worker->zone->history;
+    worker->recents = worker->zone->recents;
+    worker->collapse = worker->zone->collapse;
     worker->row = ngx_worker % NGX_MAILPING_ZONE_ROWS;
 }
 
@@ -210,249 +190,6 @@ uint64_t
 ngx_mailping_zone_since(ngx_mailping_zone_t *zone)
 {
     return zone->since;
-}
-
-
-uint32_t
-ngx_mailping_zone_seen(ngx_mailping_zone_t *zone, uint64_t token, uint64_t now,
-    uint64_t sent, ngx_uint_t *sure)
-{
-    uint64_t                 word, found, next, print, last, oldest;
-    ngx_uint_t               i, tries, known;
-    ngx_mailping_bucket_t   *b;
-    ngx_mailping_history_t  *h, *slot;
-
-    print = token >> NGX_MAILPING_SEEN_BITS;
-    b = &zone->buckets[token % zone->nbuckets];
-
-    *sure = 1;
-
-    /* each try that fails lost against another worker that went on */
-
-    for (tries = 0; tries < 2 * NGX_MAILPING_ZONE_WAYS; tries++) {
-
-        slot = NULL;
-        known = 0;
-        found = 0;
-        oldest = 0;
-
-        for (i = 0; i < NGX_MAILPING_ZONE_WAYS; i++) {
-            h = &b->way[i];
-            word = __atomic_load_n(&h->word, __ATOMIC_ACQUIRE);
-            last = __atomic_load_n(&h->last, __ATOMIC_RELAXED);
-
-            if (word != 0 && word >> NGX_MAILPING_SEEN_BITS == print) {
-                slot = h;
-                known = 1;
-                found = word;
-                break;
-            }
-
-            if (word == 0) {
-                last = 0;
-            }
-
-            if (slot == NULL || last < oldest) {
-                slot = h;
-                found = word;
-                oldest = last;
-            }
-        }
-
-        if (known) {
-            next = found;
-
-            if ((found & NGX_MAILPING_SEEN_MAX) < NGX_MAILPING_SEEN_MAX) {
-                next++;
-            }
-
-            if (__atomic_compare_exchange_n(&slot->word, &found, next, 0,
-                                            __ATOMIC_ACQ_REL,
-                                            __ATOMIC_RELAXED))
-            {
-                __atomic_store_n(&slot->last, now, __ATOMIC_RELAXED);
-                return next & NGX_MAILPING_SEEN_MAX;
-            }
-
-            continue;
-        }
-
-        /*
-         * A worker that is killed between these steps makes the bucket less
-         * sure than it could be, never surer.
-         */
-
-        if (found != 0) {
-            ngx_mailping_zone_forget(b, oldest);
-        }
-
-        __atomic_store_n(&slot->last, now, __ATOMIC_RELAXED);
-
-        next = print << NGX_MAILPING_SEEN_BITS | 1;
-
-        if (__atomic_compare_exchange_n(&slot->word, &found, next, 0,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        {
-            break;
-        }
-    }
-
-    /*
-     * A first fetch is certain when the mail is younger than this memory and
-     * than whatever fell out of the bucket.  A time of sending that is still
-     * to come says nothing of the mail's age.
-     */
-
-    *sure = (sent != 0 && sent <= now && sent >= zone->since
-             && sent > __atomic_load_n(&b->forgotten, __ATOMIC_RELAXED));
-
-    return 1;
-}
-
-
-static void
-ngx_mailping_zone_forget(ngx_mailping_bucket_t *b, uint64_t last)
-{
-    uint64_t  forgotten;
-
-    forgotten = __atomic_load_n(&b->forgotten, __ATOMIC_RELAXED);
-
-    while (forgotten < last
-           && !__atomic_compare_exchange_n(&b->forgotten, &forgotten, last, 0,
-                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-    {
-        /* void */
-    }
-}
-
-
-uint32_t
-ngx_mailping_zone_burst(ngx_mailping_zone_t *zone, const uint8_t network[16],
-    uint64_t token, uint64_t now)
-{
-    uint32_t               period;
-    ngx_uint_t             bit;
-    ngx_mailping_burst_t  *b;
-
-    period = (uint32_t) (now / NGX_MAILPING_ZONE_PERIOD);
-
-    b = ngx_mailping_zone_network(zone, ngx_mailping_zone_hash(network, 16),
-                                  period);
-
-    bit = token % NGX_MAILPING_ZONE_BITS;
-
-    (void) __atomic_fetch_or(
-                   &b->bits[period % NGX_MAILPING_ZONE_PERIODS][bit / 64],
-                   (uint64_t) 1 << (bit % 64), __ATOMIC_RELAXED);
-
-    return ngx_mailping_zone_distinct(b);
-}
-
-
-static ngx_mailping_burst_t *
-ngx_mailping_zone_network(ngx_mailping_zone_t *zone, uint64_t hash,
-    uint32_t period)
-{
-    int32_t                passed;
-    uint32_t               print, age, oldest;
-    uint64_t               word, next;
-    ngx_int_t              i;
-    ngx_uint_t             tries;
-    ngx_mailping_burst_t  *b, *found;
-
-    print = (uint32_t) (hash >> 32) | 1;
-    next = (uint64_t) print << 32 | period;
-    found = NULL;
-
-    for (tries = 0; tries < 2 * NGX_MAILPING_ZONE_WAYS; tries++) {
-
-        oldest = 0;
-
-        for (i = 0; i < NGX_MAILPING_ZONE_WAYS; i++) {
-            b = &zone->bursts[(hash + i) % zone->nbursts];
-            word = __atomic_load_n(&b->word, __ATOMIC_ACQUIRE);
-
-            if (word >> 32 == print) {
-                found = b;
-                break;
-            }
-
-            age = period - (uint32_t) word;
-
-            if (found == NULL || age > oldest) {
-                found = b;
-                oldest = age;
-            }
-        }
-
-        word = __atomic_load_n(&found->word, __ATOMIC_ACQUIRE);
-
-        if (word == next) {
-            return found;
-        }
-
-        passed = NGX_MAILPING_ZONE_PERIODS;
-
-        if (word >> 32 == print) {
-            passed = (int32_t) (period - (uint32_t) word);
-
-            if (passed < 0 && passed > -NGX_MAILPING_ZONE_PERIODS) {
-                /* another worker's clock is a little ahead */
-                return found;
-            }
-
-            if (passed < 0 || passed > NGX_MAILPING_ZONE_PERIODS) {
-                /* long ago, or the clock was set back */
-                passed = NGX_MAILPING_ZONE_PERIODS;
-            }
-        }
-
-        if (!__atomic_compare_exchange_n(&found->word, &word, next, 0,
-                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        {
-            continue;
-        }
-
-        /* the winner clears the periods that have passed meanwhile */
-
-        for (i = 0; i < passed; i++) {
-            ngx_memzero(found->bits[(period - i) % NGX_MAILPING_ZONE_PERIODS],
-                        sizeof(found->bits[0]));
-        }
-
-        break;
-    }
-
-    return found;
-}
-
-
-static uint32_t
-ngx_mailping_zone_distinct(ngx_mailping_burst_t *b)
-{
-    double      m;
-    uint64_t    set;
-    ngx_uint_t  i, j, zero;
-
-    zero = NGX_MAILPING_ZONE_BITS;
-
-    for (i = 0; i < NGX_MAILPING_ZONE_BITS / 64; i++) {
-        set = 0;
-
-        for (j = 0; j < NGX_MAILPING_ZONE_PERIODS; j++) {
-            set |= b->bits[j][i];
-        }
-
-        zero -= __builtin_popcountll(set);
-    }
-
-    if (zero == 0) {
-        zero = 1;
-    }
-
-    m = NGX_MAILPING_ZONE_BITS;
-
-    return (uint32_t) (-m * log(zero / m) + 0.5);
 }
 
 

@@ -1,0 +1,158 @@
+
+/*
+ * Copyright (C) MailPing
+ */
+
+
+#include "amend.h"
+
+
+#define MAILPING_MANY  UINT32_MAX
+
+
+static void mailping_amend_past(mailping_recent_t *r,
+    const mailping_later_t *later);
+static int mailping_amend_near(const mailping_recent_t *r,
+    const mailping_later_t *later, uint64_t window);
+
+
+void
+mailping_past_facts(const mailping_rules_t *rs, mailping_facts_t *f,
+    const mailping_past_t *past)
+{
+    /* "the first that we remember" is not yet "the first" */
+
+    if (past->sure || past->seen > 1) {
+        mailping_facts_seen(rs, f, past->seen);
+    }
+
+    if (past->burst != 0) {
+        mailping_facts_burst(rs, f, past->burst);
+        mailping_facts_farm(rs, f, past->farm);
+    }
+
+    mailping_facts_quick(rs, f, past->quick);
+    mailping_facts_scanned(rs, f, past->scanned);
+}
+
+
+int
+mailping_amend_possible(const mailping_rules_t *rs, const mailping_facts_t *f,
+    const mailping_judgement_t *j)
+{
+    mailping_facts_t      all;
+    mailping_judgement_t  then;
+
+    all = *f;
+
+    mailping_facts_burst(rs, &all, MAILPING_MANY);
+    mailping_facts_farm(rs, &all, MAILPING_MANY);
+    mailping_facts_quick(rs, &all, 100);
+    mailping_facts_scanned(rs, &all, 1);
+
+    mailping_classify(rs, &all, &then, NULL, NULL);
+
+    return then.open != j->open || then.verdict != j->verdict;
+}
+
+
+int
+mailping_amend(const mailping_rules_t *rs, mailping_recent_t *r,
+    const mailping_later_t *later, mailping_judgement_t *j)
+{
+    unsigned          bit;
+    mailping_facts_t  f;
+
+    if (r->rules != mailping_rules_id(rs)) {
+        return 0;
+    }
+
+    mailping_facts_init(rs, &f);
+
+    memcpy(f.is, r->is, sizeof(f.is));
+    memcpy(f.unknown, r->unknown, sizeof(f.unknown));
+
+    mailping_amend_past(r, later);
+    mailping_past_facts(rs, &f, &r->past);
+
+    if (memcmp(f.is, r->is, sizeof(f.is)) == 0
+        && memcmp(f.unknown, r->unknown, sizeof(f.unknown)) == 0)
+    {
+        return 0;
+    }
+
+    memcpy(r->is, f.is, sizeof(f.is));
+    memcpy(r->unknown, f.unknown, sizeof(f.unknown));
+
+    mailping_classify(rs, &f, j, NULL, NULL);
+
+    if (j->open == r->open && j->verdict == r->verdict) {
+        return 0;
+    }
+
+    bit = 1 << j->verdict;
+
+    if (r->told & bit) {
+        return 0;
+    }
+
+    r->told |= (uint8_t) bit;
+    r->open = (uint8_t) j->open;
+    r->verdict = (uint8_t) j->verdict;
+
+    return 1;
+}
+
+
+/*
+ * What was seen of a burst or a farm stays true; how quick a network is can
+ * change either way.
+ */
+
+static void
+mailping_amend_past(mailping_recent_t *r, const mailping_later_t *later)
+{
+    mailping_past_t        *past;
+    const mailping_past_t  *then;
+
+    past = &r->past;
+    then = &later->past;
+
+    if (r->fetch.network != 0
+        && r->fetch.network == later->fetch.network)
+    {
+        if (then->burst > past->burst
+            && mailping_amend_near(r, later, MAILPING_BURST_WINDOW))
+        {
+            past->burst = then->burst;
+        }
+
+        if (then->quick >= 0) {
+            past->quick = then->quick;
+        }
+    }
+
+    if (r->fetch.token == later->fetch.token) {
+
+        if (then->farm > past->farm
+            && mailping_amend_near(r, later, MAILPING_FARM_WINDOW))
+        {
+            past->farm = then->farm;
+        }
+
+        if (later->scanner
+            && mailping_amend_near(r, later, MAILPING_SCANNED_WINDOW))
+        {
+            past->scanned = 1;
+        }
+    }
+}
+
+
+static int
+mailping_amend_near(const mailping_recent_t *r, const mailping_later_t *later,
+    uint64_t window)
+{
+    return later->fetch.time >= r->fetch.time
+           && later->fetch.time - r->fetch.time <= window;
+}
