@@ -61,6 +61,7 @@ http {
             mailping_privacy masked max=full;
             access_log %%PREFIX%%/access.log combined;
         }
+        location = /status { mailping_status; }
     }
 }
 END
@@ -153,9 +154,20 @@ for my $i (1 .. 12) {
     $count++;
 }
 
-ok(wait_for(sub { $redis->length() == $count }), "$count events arrive");
+# what came first in a burst is amended
 
-my @entries = $redis->entries();
+sub of_type {
+    my ($type) = @_;
+
+    return grep { $_->{type} eq $type } $redis->entries();
+}
+
+ok(wait_for(sub { of_type('open') == $count
+                  && of_type('amend') == $t->status()->{amended} }),
+   "$count events arrive");
+
+my @entries = of_type('open');
+my @amends = of_type('amend');
 my %entry = map { $_->{event} => $_ } @entries;
 my %by_id = map { $_->{id} => $_ } @entries;
 
@@ -190,9 +202,19 @@ sub again {
 }
 
 
-my @site = ('-r', $t->path('site.rules'));
-my ($r, @rows) = again(\@entries, @site);
+sub number {
+    my ($r, $name) = @_;
 
+    return $r->{err} =~ /^\Q$name\E +(\d+)$/m ? $1 : 0;
+}
+
+
+my @site = ('-r', $t->path('site.rules'));
+my ($r, @rows) = again([ $redis->entries() ], @site);
+
+cmp_ok(scalar(@amends), '>', 0, 'there are amendments');
+is(number($r, 'amendments skipped'), scalar(@amends), 'which are counted');
+is(number($r, 'lines'), @entries + @amends, 'among all entries');
 is(scalar(@rows), $count, 'a row for each entry');
 
 for my $i (0 .. $#rows) {
@@ -354,17 +376,36 @@ for my $name (qw(gmail gmail-soon gmail-false apple bare curl bot none shop)) {
 }
 
 
-# entries of other types, and fields in any order, are no trouble
+# an amendment is of an entry, and says what is new
 
-my $r2 = $judge->run([ '-s', @site ], lines(
-    { type => 'amend', event => 'a/1', ref => 'a/0', open => 'no' },
-    { type => 'loss', event => 'a/2', time => 1, count => 5 },
-    { type => 'later', other => 'x' },
-    $by_id{'browser.masked'}));
+for my $amend (@amends) {
+    my $ref = $entry{$amend->{ref}} // {};
+
+    is(join(' ', map { $amend->{$_} } qw(id recipient site was rules)),
+       join(' ', map { $ref->{$_} // '?' } qw(id recipient site open rules)),
+       "$amend->{id}: of its entry");
+    isnt("$amend->{open} $amend->{verdict}",
+         ($ref->{open} // '?') . ' ' . ($ref->{verdict} // '?'), 'another one');
+}
+
+
+# amendments, entries of other types, and fields in any order, are no trouble
+
+my $masked = $by_id{'browser.masked'};
+my @others = ({ type => 'loss', event => 'a/2', time => 1, count => 5 },
+              { type => 'later', other => 'x' });
+
+my $r2 = $judge->run([ '-s', @site ],
+                     lines($amends[0], @others, $masked, $amends[0]));
 
 is($r2->{code}, 0, 'other types');
-like($r2->{out}, qr/^entries of other types +3\nfetches judged +1\n/m,
+like($r2->{out}, qr/^lines\ +5\namendments\ skipped\ +2\n
+                    entries\ of\ other\ types\ +2\nfetches\ judged\ +1\n/mx,
      'are counted');
+
+is($judge->run([ '-a', @site ], lines($amends[0], $masked, $amends[0]))->{out},
+   $judge->run([ '-a', @site ], lines($masked))->{out},
+   'amendments have no rows and change none');
 
 
 # the command of the documentation

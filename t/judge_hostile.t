@@ -157,8 +157,8 @@ for my $format (qw(json tsv log)) {
         }
 
         my %n = map { $_ => number($r->{err}, $_) }
-                'bad lines', 'entries of other types', 'other paths',
-                'other methods', 'status 400 and above';
+                'bad lines', 'amendments skipped', 'entries of other types',
+                'other paths', 'other methods', 'status 400 and above';
         my $sum = @rows;
 
         $sum += $_ for (values(%n));

@@ -100,11 +100,11 @@ typedef struct {
     mailping_str_t  site;
     mailping_str_t  provider;
     mailping_str_t  reasons;
-    uint64_t        time;          /* the entry's, in minimal cut as there */
+    uint64_t        time;          /* Unix ms, of what changed the judgement */
     uint32_t        rules;
     int             person;        /* 0-100, or MAILPING_PERSON_NONE */
     uint8_t         open;          /* mailping_open_e */
-    uint8_t         was;           /* mailping_open_e: the entry's "open" */
+    uint8_t         was;           /* mailping_open_e of the entry */
     uint8_t         verdict;       /* mailping_verdict_e */
 } mailping_amend_t;
 

@@ -82,6 +82,7 @@ typedef struct {
     uint64_t                 again;        /* entries judged again */
     uint64_t                 changed;      /* their open or verdict is not */
     uint64_t                 bare;         /* entries without facts */
+    uint64_t                 amends;       /* entries type=amend */
     uint64_t                 types;        /* entries of other types */
 
     uint64_t                 methods;      /* requests other than GET, HEAD */

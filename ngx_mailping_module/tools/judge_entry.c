@@ -22,6 +22,10 @@
  * and the fact stays what it was.
  *
  * All other facts that only own rules have are unknown.
+ *
+ * An amendment has no facts, and the second judgement is of its entry, in one
+ * pass and without memory of it.  So amendments are left out, and an entry
+ * that has one is compared with its first judgement.
  */
 
 
@@ -76,6 +80,11 @@ mailping_judge_entry(mailping_judge_t *judge,
 {
     if (value[MAILPING_JUDGE_UA].data != NULL) {
         return mailping_judge_labeled(judge, value);
+    }
+
+    if (mailping_judge_is(value[MAILPING_JUDGE_TYPE], "amend")) {
+        judge->report.amends++;
+        return MAILPING_OK;
     }
 
     if (value[MAILPING_JUDGE_TYPE].data != NULL

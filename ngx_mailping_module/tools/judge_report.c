@@ -241,6 +241,7 @@ mailping_judge_print(const mailping_judge_report_t *report, FILE *out)
         uint64_t     n;
     } numbers[] = {
         { "bad lines", report->bad },
+        { "amendments skipped", report->amends },
         { "entries of other types", report->types },
         { "entries without facts", report->bare },
         { "other paths", report->paths },
