@@ -280,7 +280,7 @@ ngx_mailping_status_refused(unsigned n)
 
 
 /*
- * Recorded opens are counted by the rings' own numbers: a worker that is
+ * Recorded entries are counted by the rings' own numbers: a worker that is
  * killed between writing a record and counting it makes no difference.
  */
 
