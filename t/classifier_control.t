@@ -53,6 +53,10 @@ my @cases = (
     [ 'gmail  google  1h  apple  yes  proxied  gmail'
       . '  not:unexpected-provider', 'not not:unexpected-provider' ],
     [ 'chrome  home  2m  -  yes  human  -  by:header.image', '' ],
+    [ 'curl +Purpose: prefetch +Via: 1.1 a  home  1h  -  no  prefetch  -'
+      . '  by:header.prefetch', '' ],
+    [ 'curl +Via: 1.1 a  home  1h  -  no  bot  -'
+      . '  by:header.prefetch', 'not by:header.prefetch' ],
     [ 'chrome -Sec-Fetch-Dest  home  2m  -  yes  human  -  by:header.image',
       'not by:header.image' ],
     [ 'chrome-lean  home  2m  -  yes  human  -  not:http10', '' ],
@@ -69,6 +73,10 @@ my @cases = (
     [ 'chrome  home +20  30s  -  maybe  scanner  -  all after', '' ],
     [ 'chrome  home +20  30s  -  maybe  human  -  all after', 'verdict' ],
     [ 'chrome  home +20  30s  -  maybe  scanner  -  all', 'verdict' ],
+
+    # of the fetches of one token the last one is judged
+    [ 'chrome  eop-40.92 > home  20s  -  maybe  human  -', 'open verdict' ],
+    [ 'chrome  home > eop-40.92  2h  -  no  scanner  microsoft', '' ],
     [ 'mpp  unix  1h  -  maybe  unknown  -', '' ],
     [ 'mpp-lean  home  1h  -  maybe  unknown  -', 'open verdict' ],
 );
@@ -121,6 +129,8 @@ for my $line (
     [ 'gmail +Accept  google  1h  gmail  yes  proxied  gmail',
       qr/not a header/ ],
     [ 'gmail  googel  1h  gmail  yes  proxied  gmail', qr/place "googel"/ ],
+    [ 'gmail  google > googel  1h  gmail  yes  proxied  gmail',
+      qr/place "googel"/ ],
     [ 'gmail  google+5  1h  gmail  yes  proxied  gmail', qr/place/ ],
     [ 'gmail  google  1y  gmail  yes  proxied  gmail', qr/age "1y"/ ],
     [ 'gmail  google  1h  gmial  yes  proxied  gmail', qr/hint "gmial"/ ],

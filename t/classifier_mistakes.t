@@ -16,21 +16,23 @@ use Test::More;
 use Test::MailPing::Truth;
 
 
-# the sender's own office, by its address
+# "self" is whoever comes from the sender's own office
 
 my $truth = Test::MailPing::Truth->new(
     http => 'geo $own { default 0; 198.51.100.0/24 1; }',
     location => 'mailping_self $own;',
 );
 
+# one address each, apart from those of the helper's places
+
 $truth->place(office => 64496, '198.51.100.0/24');
 $truth->place('one-google' => 15169, '66.249.88.0/24');
 $truth->place('one-yahoo' => 36646, '66.163.170.0/24');
-$truth->place('one-relay' => 36183, '172.226.110.0/26');
+$truth->place('one-relay' => 36183, '172.226.8.0/24');
 $truth->place('one-azure' => 8075, '20.34.7.0/24');
 $truth->place('one-zscaler' => 22616, '165.225.72.0/24');
-$truth->place('one-campus' => 559, '129.132.7.0/24');
-$truth->place('one-vpn' => 9009, '5.157.161.0/24');
+$truth->place('one-campus' => 559, '129.132.200.0/24');
+$truth->place('one-vpn' => 9009, '5.157.168.0/24');
 
 my $chrome = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 '
              . '(KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36';
@@ -137,7 +139,7 @@ END
 
 $truth->add('17/8 and 104.28/16', <<'END');
 # fetcher     from              age  hint   open   verdict   provider  more
-safari        apple             1h   -      yes    human     -
+safari        apple             1h   -      yes    human     -  by:apple.own
 apple-mail    apple             1h   apple  yes    human     -
 mpp-lean      apple             1h   apple  no     bot       -
 mpp-lean      warp              1h   apple  no     bot       -
@@ -193,7 +195,7 @@ safari               microsoft  1h  microsoft  yes    proxied  microsoft
 firefox              AS8075    20m  -          yes    proxied  microsoft
 edge x2              microsoft  1d  microsoft  yes    proxied  microsoft
 chrome               defender  1d   microsoft  yes    proxied  microsoft
-chrome               defender  5s   microsoft  maybe  scanner  microsoft
+chrome               defender  5s   microsoft  maybe  scanner  microsoft  <=28
 # and filtering only is filtering only
 chrome               eop-40.107  1d  microsoft  no    scanner  microsoft
 thunderbird          eop-104.47  1h  microsoft  no    scanner  microsoft
@@ -306,7 +308,7 @@ END
 $truth->add('again', <<'END');
 # fetcher       from       age  hint   open  verdict  provider  more
 chrome x2       home       2h   -      yes   human    -
-chrome x7       home       3d   -      yes   human    -
+chrome x7       home       3d   -      yes   human    -         by:again
 outlook x3      home       3d   -      yes   human    -
 yahoo x5        yahoo      2d   yahoo  yes   proxied  yahoo
 END
@@ -328,11 +330,17 @@ END
 
 # Headers that are missing or say little.
 
+$truth->agents('ms-office' =>
+    ie11 => 'Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) '
+            . 'like Gecko');
+
 $truth->add('headers', <<'END');
 # fetcher                    from    age  hint  open   verdict   provider  more
-chrome -Accept-Language      home    1h   -     yes    human     -
-chrome -Accept-Encoding      home    1h   -     yes    human     -
-chrome HTTP/1.0              home    1h   -     yes    human     -
+chrome -Accept-Language  home  1h  -  yes  human  -  by:header.no-language
+chrome -Accept-Encoding  home  1h  -  yes  human  -  by:header.no-encoding
+chrome HTTP/1.0          home  1h  -  yes  human  -  by:http10
+chrome                   home  1h  -  yes  human  -  by:header.image
+thunderbird              home  1h  -  yes  human  -  by:header.element
 chrome-lean                  home    1h   -     yes    human     -
 ms-office -Accept            home    1h   -     yes    human     -
 thunderbird -Accept          home    1h   -     yes    human     -
@@ -348,11 +356,14 @@ safari +X-Purpose: preview   home    1h   -     no     prefetch  -
 chrome +Sec-Purpose: prefetch;prerender  google  1h  -  no  prefetch  -
 # the pixel as a page: a curious person at home, a link checker elsewhere
 chrome -Sec-Fetch-Dest +Sec-Fetch-Dest: document  home  1h  -  yes  human  -
+chrome-lean -Accept +Accept: text/html  home  5m  -  maybe  human  -
 chrome -Sec-Fetch-Dest +Sec-Fetch-Dest: document  aws   5m  -  no  scanner  -
 # a script's fetch() may be a web view's
-chrome -Sec-Fetch-Dest +Sec-Fetch-Dest: empty  home  1h  -  yes  human  -
+chrome-lean +Sec-Fetch-Dest: empty  home  1h  -  yes  human  -  by:header.empty
 # a webmail tab
 chrome +Referer: https://mail.google.com/  home  1h  -  yes  human  -
+ie11 +Accept-Language: de +Referer: https://mail.foo.example/  \
+    home  1h  -  yes  human  -  by:header.webmail
 # crawlers tell whom to write to
 chrome +From: robot@foo.example  home  1h  -  maybe  human  -
 END
@@ -380,6 +391,8 @@ $truth->agents(thunderbird =>
                  . 'FossaMail/38.2.2',
     postbox => 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:68.0) '
                . 'Gecko/20100101 Postbox/7.0.60',
+    media => 'AppleCoreMedia/1.0.0.21F90 (iPhone; U; CPU OS 17_5 like '
+             . 'Mac OS X)',
     'the-bat' => 'The Bat! 9.1.18',
     superhuman1 => 'Superhuman',
     'k-9' => 'K-9 Mail for Android',
@@ -390,7 +403,7 @@ $truth->agents(thunderbird =>
 
 $truth->add('substrings', <<'END');
 # fetcher       from   age  hint   open  verdict  provider  more
-cubot           phone  1h   -      yes   human    -         client:chrome
+cubot           phone  1h   -      yes   human    -         client:chrome >=95
 cubot-note      phone  1h   gmail  yes   human    -         client:chrome
 blubot          phone  1h   -      yes   human    -         client:chrome
 scandi          phone  1h   -      yes   human    -         client:chrome
@@ -410,6 +423,8 @@ evolution       home   1h   -      yes   human    -         client:evolution
 claws           home   1h   -      yes   human    -         client:sylpheed
 gmail-app       phone  1h   gmail  yes   human    -         client:gmail-app
 yahoo-app       phone  1h   yahoo  yes   human    -         client:yahoo-app
+# an app's loader that names a person's device only
+media           phone  1h   -      yes   human    -         by:device
 END
 
 
@@ -434,6 +449,15 @@ $truth->agents('chrome-lean' =>
     bingpreview => "$chrome BingPreview/1.0b",
     mailru => 'Mozilla/5.0 (compatible; Linux x86_64; Mail.RU_Bot/Img/2.0; '
               . '+http://go.mail.ru/help/robots)',
+    research => "$chrome (research; mailto:foo\@foo.example)",
+    'compatible-chrome' => 'Mozilla/5.0 (compatible; Foo/1.0; Windows NT 10.0) '
+                           . 'AppleWebKit/537.36 (KHTML, like Gecko) '
+                           . 'Chrome/126.0.0.0 Safari/537.36',
+    'compatible-safari' => 'Mozilla/5.0 (Macintosh; compatible; Foo/1.0) '
+                           . 'AppleWebKit/605.1.15 (KHTML, like Gecko) '
+                           . 'Version/17.5 Safari/605.1.15',
+    'compatible-firefox' => 'Mozilla/5.0 (compatible; Foo/1.0; rv:128.0) '
+                            . 'Gecko/20100101 Firefox/128.0',
     headless => 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 '
                 . '(KHTML, like Gecko) HeadlessChrome/126.0.0.0 Safari/537.36',
     sentinel => "$chrome Barracuda Sentinel (EE)",
@@ -458,6 +482,11 @@ telegram             AS62041    1h   -      no     bot      -
 facebook             AS32934    1h   -      no     bot      -
 bingpreview          AS8075     1h   -      no     bot      microsoft
 mailru               AS47764    1h   -      no     bot      vk
+# of browsers of this century only Internet Explorer is "compatible"
+compatible-chrome    home       1h   -      no     bot      -
+compatible-safari    home       1h   -      no     bot      -
+compatible-firefox   home       1h   -      no     bot      -
+research             home       1h   -      no     bot      -
 headless             home       1h   -      no     bot      -
 sentinel             home       1h   -      no     scanner  -
 curl                 home       1h   -      no     bot      -
@@ -483,6 +512,34 @@ gmail  google  1h  gmail      yes  proxied  gmail  >=95 not:unexpected-provider
 gmail  google  1h  other      yes  proxied  gmail  >=95 not:unexpected-provider
 gmail  google  1h  gateway    yes  proxied  gmail  >=95 not:unexpected-provider
 gmail  google  1h  -          yes  proxied  gmail  >=95 not:unexpected-provider
+END
+
+
+$truth->add('forwarded', <<'END');
+yahoo  yahoo   1h  gmail      yes  proxied  yahoo  >=99 by:unexpected-yahoo
+yahoo  yahoo   1h  yahoo      yes  proxied  yahoo  >=99 not:unexpected-yahoo
+yahoo  yahoo   1h  other      yes  proxied  yahoo  >=99 not:unexpected-yahoo
+END
+
+
+# One token from several networks within seconds is a gateway's farm, unless the
+# fetcher is known to have many networks; a browser beside a scanner is mostly
+# the scanner's.
+
+$truth->add('farms', <<'END');
+# fetcher  from                          age  hint   open  verdict  provider
+chrome     AS64506 > AS64507             2m   -      maybe  scanner  -
+chrome     AS64506 > AS64507 > AS64508   2m   -      no     scanner  -
+chrome     hetzner > aws > home          2m   -      no     scanner  -
+chrome     eop-40.107 > home             20s  microsoft  no  scanner  -
+chrome     eop-40.107 > vpn              20s  -  no  scanner  -  by:scanned
+gmail      google > google-more > google-own  1h  gmail  yes  proxied  gmail
+safari     relay-akamai > relay-cloudflare  2m  -  yes     proxied  apple
+safari     relay6 > relay-fastly > relay-akamai  2m  -  yes  proxied  apple
+mpp        relay-akamai > relay-fastly > relay6  2m  -  maybe  shielded  apple
+edge       microsoft > AS8075 > microsoft6  1h  -  yes   proxied  microsoft
+yahoo      yahoo > yahoo-us > AS26101    1h  yahoo  yes    proxied  yahoo
+thunderbird  home > phone                1h  other  yes    human    -
 END
 
 

@@ -68,7 +68,9 @@ gmail HTTP/1.0        google         1h   gmail    yes    proxied   gmail
 gmail                 google         1s   gmail    maybe  proxied   gmail  40-60
 gmail                 google         5s   gmail    maybe  proxied   gmail  40-60
 gmail                 google6        2s   gmail    maybe  proxied   gmail  40-60
-gmail                 google         40s  gmail    yes    proxied   gmail
+# up to half a minute a little doubt is left
+gmail                 google         20s  gmail    yes    proxied   gmail  90-99
+gmail                 google         40s  gmail    yes    proxied   gmail  >=100
 END
 
 
@@ -125,6 +127,9 @@ safari                relay-fastly      1h   -      yes    proxied   apple
 iphone                relay6            1h   gmail  yes    proxied   apple
 iphone                relay-akamai      5s   apple  yes    proxied   apple
 safari                relay-cloudflare  -    -      yes    proxied   apple
+# other browsers seldom go through it
+chrome                relay-akamai      1h   -      yes    proxied   apple
+firefox               relay-cloudflare  5s   -      maybe  proxied   apple
 END
 
 
@@ -132,7 +137,7 @@ END
 
 $truth->add('Yahoo', <<'END');
 # fetcher             from           age  hint     open   verdict   provider
-yahoo                 yahoo          1h   yahoo    yes    proxied   yahoo
+yahoo   yahoo  1h  yahoo  yes  proxied  yahoo  >=99 by:yahoo.display
 yahoo-lean            yahoo          1h   yahoo    yes    proxied   yahoo
 yahoo                 yahoo-us       1h   yahoo    yes    proxied   yahoo
 yahoo                 yahoo          5s   yahoo    yes    proxied   yahoo
@@ -162,7 +167,10 @@ END
 
 $truth->add('Outlook on the web', <<'END');
 # fetcher       from        age  hint       open   verdict  provider
-edge            microsoft   1h   microsoft  yes    proxied  microsoft
+edge            microsoft   1h   -          yes    proxied  microsoft
+# a little likelier for a recipient at Microsoft
+edge     microsoft  1h  microsoft  yes  proxied  microsoft  \
+    by:microsoft.expected
 chrome          microsoft   1h   -          yes    proxied  microsoft
 chrome-lean     microsoft   1h   microsoft  yes    proxied  microsoft
 edge            AS8075      1h   microsoft  yes    proxied  microsoft
@@ -218,6 +226,13 @@ chrome          symantec       1m   gateway  no     scanner  symantec
 chrome          trendmicro     1m   gateway  no     scanner  trendmicro
 chrome          forcepoint     1m   gateway  no     scanner  forcepoint
 chrome          fortinet       1m   gateway  no     scanner  fortinet
+# by the number, from networks that no list has
+chrome          AS16417        2m   gateway  no     scanner  cisco
+chrome          AS15324        2m   gateway  no     scanner  barracuda
+chrome          AS26282        2m   gateway  no     scanner  symantec
+chrome          AS16880        2m   gateway  no     scanner  trendmicro
+chrome          AS13448        2m   gateway  no     scanner  forcepoint
+chrome          AS40934        2m   gateway  no     scanner  fortinet
 END
 
 
@@ -238,8 +253,10 @@ $truth->add('Other proxies', <<'END');
 # fetcher       from      age  hint   open   verdict  provider
 chrome-linux    fastmail  2h   other  yes    proxied  fastmail
 fastmail        fastmail  2h   other  yes    proxied  fastmail
+fastmail        AS64502   2h   other  yes    proxied  fastmail
 chrome-linux    AS151847  2h   other  yes    proxied  fastmail
 hey             AS64501   2h   other  yes    proxied  hey
+seznam          AS64504   2h   other  yes    proxied  seznam
 seznam          AS43037   2h   other  yes    proxied  seznam
 rambler         AS64503   2h   other  yes    proxied  rambler
 END

@@ -79,9 +79,10 @@ chrome          microsoft   1h   -          yes    proxied  microsoft
 firefox         microsoft6  1h   -          yes    proxied  microsoft
 edge            AS8075      1h   microsoft  yes    proxied  microsoft
 chrome          microsoft   5s   -          maybe  scanner  microsoft
-edge            AS8075      5s   microsoft  maybe  scanner  microsoft
+edge            AS8075      5s   microsoft  maybe  scanner  microsoft  25-35
 chrome          microsoft6  5s   gateway    maybe  scanner  microsoft
-chrome          microsoft   5m   -          maybe  proxied  microsoft
+chrome          microsoft   5m   -          maybe  proxied  microsoft  50-65
+chrome          AS8075      5m   -          maybe  proxied  microsoft  50-65
 chrome          microsoft   -    -          maybe  proxied  microsoft
 # whoever reads mail with a mail program on Azure's desktops
 outlook         microsoft   1h   microsoft  yes    human    -
@@ -116,6 +117,10 @@ chrome x3       hetzner      1d     -        maybe  human    -
 # Google Cloud is hosting, not Google
 chrome          google-cloud  5m    -        no     scanner  -
 chrome          google-cloud  1h    -        maybe  human    -
+# on one list of hosting only, or a carrier with people behind it: disputed
+chrome          AS6939       5m     -        maybe  human    -  \
+    by:hosting-doubtful
+chrome          AS6939       1h     -        yes    human    -
 # a virtual desktop's mail program
 outlook         aws          1h     -        yes    human    -
 thunderbird     hetzner      2d     -        yes    human    -
@@ -129,11 +134,11 @@ $truth->add('VPN', <<'END');
 chrome          vpn          5s    -     maybe  scanner  -
 chrome          vpn          5m    -     maybe  human    -
 chrome          vpn          1h    -     yes    human    -
-firefox         vpn-hosting  5m    -     maybe  human    -
+firefox         vpn-hosting  5m    -     maybe  human    -         by:vpn
 firefox         vpn-hosting  1h    -     yes    human    -
 safari          m247         1m    -     maybe  human    -
 safari          m247         1h    -     yes    human    -
-chrome          AS207137     1m    -     maybe  human    -
+chrome          AS207137     1m    -     maybe  human    -         by:vpn-asn
 chrome          AS207137     2d    -     yes    human    -
 firefox         vpn6         1h    -     yes    human    -
 thunderbird     vpn          5s    -     yes    human    -
@@ -152,6 +157,9 @@ iphone          phone      5m    -          yes    human    -
 edge            campus     5m    microsoft  yes    human    -
 chrome          satellite  10m   -          yes    human    -
 chrome          home       90s   -          yes    human    -
+# mail that a gateway may scan from where nobody knows
+chrome          home       90s   gateway    yes    human    -  \
+    by:gateway.expected
 firefox         home       30d   -          yes    human    -
 chrome          home       5s    -          maybe  human    -
 firefox         home6      30s   -          maybe  human    -
@@ -206,17 +214,32 @@ gmail           google        1h    -     yes    proxied   gmail
 gmail           google        2s    -     maybe  proxied   gmail
 gmail           home          1h    -     maybe  bot       gmail
 gmail-prefetch  google        1h    -     no     prefetch  gmail
+yahoo           yahoo         1h    -     yes    proxied   yahoo
+yahoo           aws           1h    -     maybe  proxied   yahoo
 chrome          microsoft     1h    -     yes    proxied   microsoft
-chrome          microsoft     5s    -     maybe  scanner   microsoft
+chrome          microsoft     5s    -     maybe  scanner   microsoft  25-35
+chrome          microsoft     5m    -     maybe  proxied   microsoft  50-65
 chrome          eop-40.92     1h    -     no     scanner   microsoft
 chrome          aws           5m    -     no     scanner   -
 chrome          aws           1h    -     maybe  human     -
 chrome          proofpoint    5m    -     no     scanner   proofpoint
+chrome          mimecast      5m    -     no     scanner   mimecast
+chrome          cisco         5m    -     no     scanner   cisco
+chrome          barracuda     5m    -     no     scanner   barracuda
+chrome          symantec      5m    -     no     scanner   symantec
+chrome          trendmicro    5m    -     no     scanner   trendmicro
+chrome          forcepoint    5m    -     no     scanner   forcepoint
+chrome          fortinet      5m    -     no     scanner   fortinet
+chrome          fortinet      1d    -     maybe  human     fortinet
+chrome          zscaler       1h    -     yes    human     zscaler
+chrome          proton        1h    -     maybe  proxied   proton
+chrome          fastmail      1h    -     yes    proxied   fastmail
 chrome          vpn           5m    -     maybe  human     -
 chrome          vpn           1h    -     yes    human     -
 chrome          home          1h    -     yes    human     -
 # a network that could be a gateway's
 chrome          home          -     -     maybe  human     -
+chrome          home +50      20s   -     maybe  scanner   -          by:burst
 firefox         home6         -     -     maybe  human     -
 safari          phone         5m    -     maybe  human     -
 thunderbird     home          -     -     yes    human     -

@@ -66,6 +66,7 @@ mpp-lean       AS6185            1h   apple      no     bot       -
 mpp-lean       apple             1h   apple      no     bot       -
 safari         AS714             1h   -          yes    human     -
 safari         AS6185            1h   -          yes    human     -
+chrome-lean    AS714    1h   -      yes    human     -         by:apple.own-asn
 # 36183, 13335 and 54113 carry Apple's relay: a full Safari is a person
 safari         relay-akamai      1h   apple      yes    proxied   apple
 safari         relay-cloudflare  1h   apple      yes    proxied   apple
@@ -146,7 +147,7 @@ ukrnet         AS64505           1h   other      maybe  proxied   ukrnet
 # a telephone, not a robot
 cubot          phone             1h   -          yes    human     -
 # an app without a web view: weak, and no library
-dalvik         phone             1h   -          yes    human     -
+dalvik         phone             1h   -          yes    human     -       by:app
 # image proxies that are no mail proxies
 mailru-images  AS47764           1h   -          no     bot       vk
 yandex-images  AS13238           1h   -          no     bot       yandex

@@ -133,6 +133,8 @@ test_good(void)
         "agent a \"x\" =\"x\" ^\"x\" \"x\"$ ^\"x\"$ =\"\"",
         "agent a <\"x\" \"x\"> <\"x\"> ^\"x\"> <\"x\"$ <\"<x>\">",
         "agent a \"a b # c\" \"\\\"\\\\\"",
+        "agent a =\"\"",
+        "rule r time - bot+1 farm>=3 farm<9 quick>=60 quick<90 !scanned",
         "client a \"x/\"\nclient a \"y/\"",
         "header a x y=\"1\" z~\"2 3\" z=\"\"",
         "rule r agent - human+1 self",
@@ -348,6 +350,83 @@ test_bad(void)
         { "prior bot+1 x", 1, 13, "expected end of line, found \"x\"" },
         { "prior bot+1\n prior bot+1", 2, 2,
           "expected one prior in a file, found \"prior\"" },
+        { "asn a", 1, 6,
+          "expected AS number or \"@file\", found end of line" },
+        { "agent a", 1, 8,
+          "expected pattern or \"@file\", found end of line" },
+        { "client a # x", 1, 10,
+          "expected pattern or \"@file\", found end of line" },
+        { "client a x", 1, 10, "expected pattern in quotes, found \"x\"" },
+        { "client a \"\"$", 1, 10,
+          "expected pattern of 1 to 1024 bytes, found \"\"\"$\"" },
+        { "asn a -1", 1, 7,
+          "expected AS number from 1 to 4294967295, found \"-1\"" },
+        { "asn /", 1, 5, "expected name of at most 64 letters, digits, "
+                         "\"._-\", found \"/\"" },
+        { "header a x=\"y", 1, 14,
+          "expected closing quote, found end of line" },
+        { "header a x=\"\\n\"", 1, 13,
+          "expected escape \\\" or \\\\, found \"\\n\"\"" },
+        { "header a x \"y\"", 1, 12,
+          "expected header name of at most 64 letters, digits, \"._-\", "
+          "found \"\"y\"\"" },
+        { "header a aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+          "aaaaaaa", 1, 10,
+          "expected header name of at most 64 letters, digits, \"._-\", "
+          "found \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...\"" },
+        { "rule r", 1, 7,
+          "expected group agent, network, headers, time or history, found "
+          "end of line" },
+        { "rule r agent", 1, 13,
+          "expected provider of at most 64 letters, digits, \"._-\", or "
+          "\"-\", found end of line" },
+        { "rule r agent - bot+1 self \"x", 1, 29,
+          "expected closing quote, found end of line" },
+        { "\"rule", 1, 6, "expected closing quote, found end of line" },
+        { "rule r! agent - bot+1 self", 1, 6,
+          "expected rule name of at most 64 letters, digits, \"._-\", "
+          "found \"r!\"" },
+        { "rule r agent - bot+1 header:!", 1, 30,
+          "expected name of at most 64 letters, digits, \"._-\", found end "
+          "of line" },
+        { "rule r agent - bot+1 header:!a,b", 1, 30,
+          "expected name of at most 64 letters, digits, \"._-\", found "
+          "\"a,b\"" },
+        { "rule r agent - bot+1 age<1000000001s", 1, 26,
+          "expected number from 1 to 1000000000, found \"1000000001s\"" },
+        { "rule r agent - bot+1 age<", 1, 26,
+          "expected number from 1 to 1000000000, found end of line" },
+        { "rule r agent - bot+1 burst", 1, 27,
+          "expected \"<\" or \">=\", found end of line" },
+        { "rule r agent - bot+1 seen=2", 1, 26,
+          "expected \"<\" or \">=\", found \"=2\"" },
+        { "rule r agent - bot+1 farm>=0", 1, 28,
+          "expected number from 1 to 1000000000, found \"0\"" },
+        { "rule r agent - bot+1 farm=2", 1, 26,
+          "expected \"<\" or \">=\", found \"=2\"" },
+        { "rule r agent - bot+1 quick>=x", 1, 29,
+          "expected number from 1 to 1000000000, found \"x\"" },
+        { "rule r agent - bot+1 scanned=1", 1, 22,
+          "expected condition, found \"scanned=1\"" },
+        { "set", 1, 4, "expected rule name of at most 64 letters, digits, "
+                       "\"._-\", found end of line" },
+        { "set s", 1, 6,
+          "expected provider of at most 64 letters, digits, \"._-\", or "
+          "\"-\", found end of line" },
+        { "set s -", 1, 8,
+          "expected \"shielded\" or \"self\", found end of line" },
+        { "set s - self agent:", 1, 20,
+          "expected name of at most 64 letters, digits, \"._-\", found end "
+          "of line" },
+        { "prior x", 1, 7,
+          "expected class human, proxied, prefetch, scanner or bot, found "
+          "\"x\"" },
+        { "prior bot+1 \"x", 1, 13,
+          "expected end of line, found \"\"x\"" },
+        { "rule r agent - bot+1 client:x !network:y", 1, 22,
+          "expected name of a defined set, found \"client:x\"" },
+        { "rule r agent - bot+1 !header:x", 1, 22,
+          "expected name of a defined set, found \"header:x\"" },
         { "\nrule r agent - bot+1 self !agent:nobody", 2, 27,
           "expected name of a defined set, found \"agent:nobody\"" },
         { "network x ::1\nrule r agent - bot+1 asn:x", 2, 22,
@@ -426,6 +505,10 @@ test_lists(void)
                                 &err),
            MAILPING_ERROR, "no loader, no lists");
     is_int(err.line, 2, "its line");
+    is_int(err.column, 7, "its column");
+    is_str(err.text, strlen(err.text),
+           "expected file that can be read (no files can be read here), found "
+           "\"@l\"", "its error");
     mailping_rules_destroy(rs);
 }
 
@@ -549,6 +632,21 @@ test_limits(void)
     is_str(err.text, strlen(err.text),
            "expected line of at most 65536 bytes, found 65537 bytes",
            "its error");
+    is_int(err.line, 1, "its line");
+    is_int(err.column, 65537, "the column of the first byte that is too many");
+
+    memcpy(text, "agent a ^\"", 10);
+    memset(text + 10, 'a', 1024);
+    strcpy(text + 10 + 1024, "\"$");
+    is_int(compile(text), MAILPING_OK, "a pattern of 1024 bytes");
+
+    strcpy(text + 10 + 1024, "a\"$");
+    is_int(compile(text), MAILPING_ERROR, "a longer pattern");
+    is_str(err.text, strlen(err.text),
+           "expected pattern of 1 to 1024 bytes, found "
+           "\"^\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...\"",
+           "its error");
+    is_int(err.column, 9, "its column");
 
     is_int(compile("network aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
                    "aaaaaaaaaaaaa ::1"), MAILPING_OK, "name of 64 bytes");
@@ -566,6 +664,22 @@ test_limits(void)
     is_str(err.text, strlen(err.text),
            "expected at most 768 facts that are not published, found "
            "\"limit768\"", "its error");
+    is_int(err.column, 9, "its column");
+
+    /* a condition may be the fact that is one too many */
+
+    p = text;
+    for (i = 0; i < 768; i++) {
+        p += sprintf(p, "network limit%u ::%x\n", i, i);
+    }
+
+    sprintf(p, "rule r time - bot+1 self seen<12345\n");
+    is_int(compile(text), MAILPING_ERROR, "a condition too many");
+    is_int(err.line, 769, "its line");
+    is_int(err.column, 26, "its column");
+    is_str(err.text, strlen(err.text),
+           "expected at most 768 facts that are not published, found "
+           "\"seen<12345\"", "its error");
 
     p = text;
     for (i = 0; i < 8192; i++) {
@@ -577,8 +691,30 @@ test_limits(void)
     sprintf(p, "rule last time - bot+1 self\n");
     is_int(compile(text), MAILPING_ERROR, "one more");
     is_int(err.line, 8193, "its line");
+    is_int(err.column, 6, "its column");
     is_str(err.text, strlen(err.text),
            "expected at most 8192 rules, found \"last\"", "its error");
+
+    /* 600,000 bytes of which no two patterns share their begin */
+
+    p = text;
+    for (i = 0; i < 60000; i++) {
+        p += sprintf(p, "agent a \"%05u-robot\"\n", i);
+    }
+
+    is_int(compile(text), MAILPING_OK, "many patterns");
+
+    p = text;
+    for (i = 0; i < 60000; i++) {
+        p += sprintf(p, "agent a \"%05u-robot-%c%c%c%c%c%c\"\n", i,
+                     'a' + i % 26, 'a' + i / 26 % 26, 'q' + i / 676 % 10,
+                     '#' + i % 12, ':' + i % 7, '^' + i % 6);
+    }
+
+    is_int(compile(text), MAILPING_ERROR, "more patterns than fit");
+    is_str(err.text, strlen(err.text),
+           "expected agent patterns whose automaton has at most 16777216 "
+           "steps, found more", "its error");
 
     free(text);
 }

@@ -26,7 +26,8 @@ order and nothing else: the address comes by the PROXY protocol, the network's
 number from a database made for the test, the time of sending from the token.
 Expected is what stands in the stream.
 
-Columns are separated by two blanks or more:
+Columns are separated by two blanks or more; a line with a backslash at its end
+goes on in the next one.
 
 =over
 
@@ -34,13 +35,14 @@ Columns are separated by two blanks or more:
 
 A name of the list below or of agents(), and after single blanks C<HEAD>,
 C<HTTP/1.0>, C<xN> (the N-th fetch of its token is judged), C<-Name> (without
-this header) and at the end C<+Name: value> (with this one).
+this header) and at the end C<+Name: value> (with this one, or several).
 
 =item from
 
 A name of the list below or of place(), C<AS64500> for a network of this number
 that no list has, or C<unix> for a fetch without an address.  C<home +50>: just
 before, 50 other tokens were fetched in the same way from the same address.
+C<aws E<gt> home>: just before, this token was fetched from there.
 
 =item age
 
@@ -436,7 +438,9 @@ Adds the cases of a table; dies at a line that cannot be read.
 sub add {
     my ($self, $subject, $table) = @_;
 
-    for my $line (split(/\n/, $table)) {
+    # a backslash at its end continues a line
+
+    for my $line (split(/\n/, $table =~ s/ *\\\n */  /gr)) {
         next if $line =~ /^\s*(?:#|$)/;
 
         push(@{$self->{cases}}, $self->_case($subject, $line));
@@ -494,24 +498,20 @@ sub _case {
 
     @case{qw(method version nth header)} = @request;
 
-    if ($from !~ /^(\S+)(?: \+(\d+))?$/) {
+    if ($from !~ /^(\S+(?: > \S+)*)(?: \+(\d+))?$/) {
         $wrong->("unknown place \"$from\"");
     }
 
-    $case{place} = $1;
     $case{crowd} = $2 // 0;
+    $case{places} = [ split(/ > /, $1) ];
 
-    if ($case{place} =~ /^AS(\d+)$/ && !$self->{places}{$case{place}}) {
+    # which of the token's entries is judged
+    $case{seen} = $case{nth} + $#{$case{places}};
 
-        # the second number of a network of its own
-
-        my $n = grep { /^AS\d/ } keys(%{$self->{places}});
-
-        $self->{places}{$case{place}} = [ $1, "10.$n.0.0/16" ];
-    }
-
-    if ($case{place} ne 'unix' && !$self->{places}{$case{place}}) {
-        $wrong->("unknown place \"$case{place}\"");
+    for my $place (@{$case{places}}) {
+        if (!$self->_known($place)) {
+            $wrong->("unknown place \"$place\"");
+        }
     }
 
     for my $word (split(/ /, $more // '')) {
@@ -528,12 +528,27 @@ sub _case {
 }
 
 
+# Whether there is such a place; a number gets a network of its own.
+
+sub _known {
+    my ($self, $place) = @_;
+
+    if ($place =~ /^AS(\d+)$/) {
+        my $n = grep { /^AS\d/ } keys(%{$self->{places}});
+
+        $self->{places}{$place} //= [ $1, "10.$n.0.0/16" ];
+    }
+
+    return $place eq 'unix' || $self->{places}{$place};
+}
+
+
 # Method, version, how many times, and headers of a fetcher's column.
 
 sub _request {
     my ($self, $text) = @_;
 
-    my $added = $text =~ s/ \+(\S.*)$// ? $1 : undef;
+    my $added = $text =~ s/ \+(\S.*)$// ? $1 : '';
     my ($name, @words) = split(/ /, $text);
 
     my @header = @{$self->{fetchers}{$name}
@@ -567,8 +582,8 @@ sub _request {
         }
     }
 
-    if (defined $added) {
-        $added =~ /^([^\s:]+): (.*)$/ || die "not a header \"$added\"\n";
+    for my $line (split(/ \+(?=[\w-]+: )/, $added)) {
+        $line =~ /^([^\s:]+): (.*)$/ || die "not a header \"$line\"\n";
         push(@header, $1, $2);
     }
 
@@ -586,7 +601,7 @@ sub _address {
         my $family = $address =~ /:/ ? AF_INET6 : AF_INET;
 
         { family => $family, at => inet_pton($family, $address), len => $len,
-          next => 0, used => 0 };
+          used => 0 };
     } @{$self->{places}{$place}}[1 .. $#{$self->{places}{$place}}] ];
 
     for my $share (1 .. SHARE) {
@@ -667,8 +682,13 @@ END
 sub _fetch {
     my ($self, $case, $id) = @_;
 
-    my $address = $case->{place} eq 'unix' ? undef
-                  : $self->_address($case->{place});
+    my @addresses = map { $_ eq 'unix' ? undef : $self->_address($_) }
+                    @{$case->{places}};
+    my $address = pop(@addresses);
+
+    for my $before (@addresses) {
+        $self->_send($case, $id, $before);
+    }
 
     for my $n (1 .. $case->{crowd}) {
         $self->_send($case, "$id-$n", $address);
@@ -758,7 +778,7 @@ sub _result {
     my ($self, $case, $id, $entries, $amended, $seen) = @_;
 
     my %word = map { $_ => 1 } @{$case->{more} // []};
-    my $key = "$id $case->{nth}";
+    my $key = "$id $case->{seen}";
     my @keys = ($key, $word{all} ? map { "$id-$_ 1" } 1 .. $case->{crowd} : ());
     my %wrong;
 
