@@ -17,18 +17,29 @@
 /* what the rules that hold add up to */
 
 typedef struct {
-    uint16_t  heaviest[MAILPING_GROUPS][MAILPING_CLASSES];
+    uint32_t  heaviest[MAILPING_GROUPS][MAILPING_CLASSES];   /* keys */
     uint16_t  decided;             /* the "set" rule that decides, if any */
     unsigned  evidence;            /* of agent or network */
 } mailping_tally_t;
 
 
-static int mailping_classify_holds(const mailping_rules_t *rs,
-    const mailping_facts_t *f, unsigned i);
+/* what a condition must not meet */
+
+typedef struct {
+    uint64_t  is[MAILPING_FACTS_WORDS];      /* not true: false or unknown */
+    uint64_t  isnt[MAILPING_FACTS_WORDS];
+} mailping_against_t;
+
+
+static void mailping_classify_range(const mailping_rules_t *rs,
+    const mailping_against_t *against, mailping_tally_t *t, uint32_t from,
+    uint32_t to);
+static int mailping_classify_fails(const mailping_against_t *against,
+    const mailping_test_t *test);
+static int mailping_classify_tests(const mailping_rules_t *rs,
+    const mailping_against_t *against, uint32_t first, unsigned n);
 static void mailping_classify_tally(const mailping_rules_t *rs,
-    mailping_tally_t *t, unsigned i);
-static unsigned mailping_classify_heavier(const mailping_rules_t *rs,
-    unsigned i, unsigned than, unsigned class);
+    mailping_tally_t *t, const mailping_candidate_t *candidate);
 static void mailping_classify_decide(const mailping_rules_t *rs,
     mailping_judgement_t *j, unsigned i);
 static void mailping_classify_count(const mailping_rules_t *rs,
@@ -46,57 +57,57 @@ void
 mailping_classify(const mailping_rules_t *rs, const mailping_facts_t *f,
     mailping_judgement_t *j, uint16_t *fired, unsigned *nfired)
 {
-    int               sum[MAILPING_CLASSES];
-    uint32_t          k;
-    uint64_t          bits;
-    unsigned          i, n, word;
-    mailping_tally_t  tally;
+    int                 sum[MAILPING_CLASSES];
+    uint64_t            bits;
+    unsigned            i, n, word;
+    mailping_tally_t    tally;
+    mailping_against_t  against;
 
     memset(j, 0, sizeof(mailping_judgement_t));
     j->provider.data = (const uint8_t *) "";
 
-    memset(tally.heaviest, 0xff, sizeof(tally.heaviest));
-
+    memset(&tally, 0, sizeof(mailping_tally_t));
     tally.decided = MAILPING_NO_RULE;
-    tally.evidence = 0;
+
+    for (word = 0; word < MAILPING_FACTS_WORDS; word++) {
+        against.is[word] = ~f->is[word] | f->unknown[word];
+        against.isnt[word] = f->is[word] | f->unknown[word];
+    }
 
     if (fired != NULL) {
         n = 0;
 
         for (i = 0; i < rs->nrules; i++) {
 
-            if (mailping_classify_holds(rs, f, i)) {
-                mailping_classify_tally(rs, &tally, i);
+            if (mailping_classify_tests(rs, &against, rs->rule[i].test,
+                                        rs->rule[i].ntests))
+            {
                 fired[n++] = (uint16_t) i;
             }
         }
 
         *nfired = n;
 
+        /* all of them, so that the index can be tested against this */
+
+        mailping_classify_range(rs, &against, &tally, 0, rs->nrules);
+
     } else {
 
         for (word = 0; word < MAILPING_FACTS_WORDS; word++) {
-            bits = f->is[word] & ~f->unknown[word] & rs->anchors[word];
+            bits = ~against.is[word] & rs->anchors[word];
 
             for ( /* void */ ; bits != 0; bits &= bits - 1) {
-                n = word * 64 + (unsigned) __builtin_ctzll(bits);
+                i = word * 64 + (unsigned) __builtin_ctzll(bits);
 
-                for (k = rs->anchor[n]; k < rs->anchor[n + 1]; k++) {
-                    if (mailping_classify_holds(rs, f, rs->anchored[k])) {
-                        mailping_classify_tally(rs, &tally, rs->anchored[k]);
-                    }
-                }
+                mailping_classify_range(rs, &against, &tally, rs->anchor[i],
+                                        rs->anchor[i + 1]);
             }
         }
 
-        for (k = rs->anchor[MAILPING_FACTS_MAX];
-             k < rs->anchor[MAILPING_FACTS_MAX + 1];
-             k++)
-        {
-            if (mailping_classify_holds(rs, f, rs->anchored[k])) {
-                mailping_classify_tally(rs, &tally, rs->anchored[k]);
-            }
-        }
+        mailping_classify_range(rs, &against, &tally,
+                                rs->anchor[MAILPING_FACTS_MAX],
+                                rs->anchor[MAILPING_FACTS_MAX + 1]);
     }
 
     if (tally.decided != MAILPING_NO_RULE) {
@@ -109,24 +120,46 @@ mailping_classify(const mailping_rules_t *rs, const mailping_facts_t *f,
 }
 
 
-static int
-mailping_classify_holds(const mailping_rules_t *rs, const mailping_facts_t *f,
-    unsigned i)
+/* The rules of a part of the index. */
+
+static void
+mailping_classify_range(const mailping_rules_t *rs,
+    const mailping_against_t *against, mailping_tally_t *t, uint32_t from,
+    uint32_t to)
 {
-    const mailping_rule_t  *rule;
+    const mailping_candidate_t  *candidate, *last;
+
+    candidate = &rs->anchored[from];
+    last = &rs->anchored[to];
+
+    for ( /* void */ ; candidate < last; candidate++) {
+
+        /* nearly all end at the first test, which is at hand */
+
+        if (mailping_classify_fails(against, &candidate->first)) {
+            continue;
+        }
+
+        if (mailping_classify_tests(rs, against, candidate->test,
+                                    candidate->ntests))
+        {
+            mailping_classify_tally(rs, t, candidate);
+        }
+    }
+}
+
+
+static int
+mailping_classify_tests(const mailping_rules_t *rs,
+    const mailping_against_t *against, uint32_t first, unsigned n)
+{
     const mailping_test_t  *test, *last;
 
-    rule = &rs->rule[i];
-    last = &rs->test[rule->test + rule->ntests];
+    last = &rs->test[first + n];
 
-    for (test = &rs->test[rule->test]; test < last; test++) {
+    for (test = &rs->test[first]; test < last; test++) {
 
-        /* an unknown fact satisfies neither is nor isnt */
-
-        if ((f->is[test->word] & test->is) != test->is
-            || (f->unknown[test->word] & (test->is | test->isnt)) != 0
-            || (f->is[test->word] & test->isnt) != 0)
-        {
+        if (mailping_classify_fails(against, test)) {
             return 0;
         }
     }
@@ -135,19 +168,30 @@ mailping_classify_holds(const mailping_rules_t *rs, const mailping_facts_t *f,
 }
 
 
+/* An unknown fact satisfies neither "is" nor "isnt". */
+
+static int
+mailping_classify_fails(const mailping_against_t *against,
+    const mailping_test_t *test)
+{
+    return ((test->is & against->is[test->word])
+            | (test->isnt & against->isnt[test->word])) != 0;
+}
+
+
 /* The result does not depend on the order in which rules come here. */
 
 static void
 mailping_classify_tally(const mailping_rules_t *rs, mailping_tally_t *t,
-    unsigned i)
+    const mailping_candidate_t *candidate)
 {
-    uint16_t               *heaviest;
-    unsigned                class;
+    uint32_t               *heaviest;
+    unsigned                class, i;
     const mailping_rule_t  *rule, *decided;
 
-    rule = &rs->rule[i];
+    i = candidate->rule;
 
-    if (rule->group == MAILPING_GROUP_SET) {
+    if (candidate->group == MAILPING_GROUP_SET) {
 
         if (t->decided == MAILPING_NO_RULE) {
             t->decided = (uint16_t) i;
@@ -156,6 +200,7 @@ mailping_classify_tally(const mailping_rules_t *rs, mailping_tally_t *t,
 
         /* "self" before "shielded", then the earlier rule */
 
+        rule = &rs->rule[i];
         decided = &rs->rule[t->decided];
 
         if (rule->outcome > decided->outcome
@@ -167,36 +212,16 @@ mailping_classify_tally(const mailping_rules_t *rs, mailping_tally_t *t,
         return;
     }
 
-    t->evidence |= rule->group == MAILPING_GROUP_AGENT
-                   || rule->group == MAILPING_GROUP_NETWORK;
+    t->evidence |= candidate->group == MAILPING_GROUP_AGENT
+                   || candidate->group == MAILPING_GROUP_NETWORK;
+
+    heaviest = t->heaviest[candidate->group];
 
     for (class = 0; class < MAILPING_CLASSES; class++) {
-
-        if (!(rule->classes & 1 << class)) {
-            continue;
-        }
-
-        heaviest = &t->heaviest[rule->group][class];
-
-        if (*heaviest == MAILPING_NO_RULE
-            || mailping_classify_heavier(rs, i, *heaviest, class))
-        {
-            *heaviest = (uint16_t) i;
+        if (heaviest[class] < candidate->key[class]) {
+            heaviest[class] = candidate->key[class];
         }
     }
-}
-
-
-static unsigned
-mailping_classify_heavier(const mailping_rules_t *rs, unsigned i,
-    unsigned than, unsigned class)
-{
-    int  a, b;
-
-    a = mailping_classify_abs(rs->rule[i].weight[class]);
-    b = mailping_classify_abs(rs->rule[than].weight[class]);
-
-    return a != b ? a > b : i < than;
 }
 
 
@@ -235,12 +260,12 @@ mailping_classify_count(const mailping_rules_t *rs, mailping_judgement_t *j,
     for (group = 0; group < MAILPING_GROUPS; group++) {
 
         for (class = 0; class < MAILPING_CLASSES; class++) {
-            rule = t->heaviest[group][class];
 
-            if (rule == MAILPING_NO_RULE) {
+            if (t->heaviest[group][class] == 0) {
                 continue;
             }
 
+            rule = (uint16_t) (UINT16_MAX - t->heaviest[group][class]);
             weight = rs->rule[rule].weight[class];
             sum[class] += weight;
             weight = mailping_classify_abs(weight);

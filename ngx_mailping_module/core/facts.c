@@ -134,29 +134,35 @@ mailping_facts_header(const mailping_rules_t *rs, mailping_facts_t *f,
     mailping_str_t name, mailping_str_t value)
 {
     size_t                         i;
-    uint8_t                        lower[MAILPING_NAME_MAX];
-    uint32_t                       n;
+    uint32_t                       n, k, hash;
     unsigned                       absent;
     const mailping_header_t       *header;
     const mailping_header_item_t  *item;
 
-    if (name.len > MAILPING_NAME_MAX) {
-        return;
+    hash = mailping_ruleset_header_hash(name);
+
+    for (k = hash & rs->mheaders; /* void */ ; k = (k + 1) & rs->mheaders) {
+
+        if (rs->headers[k] == 0) {
+            return;
+        }
+
+        header = &rs->header[rs->headers[k] - 1];
+
+        if (header->hash != hash || header->name.len != name.len) {
+            continue;
+        }
+
+        for (i = 0; i < name.len; i++) {
+            if (mailping_lower(name.data[i]) != header->name.data[i]) {
+                break;
+            }
+        }
+
+        if (i == name.len) {
+            break;
+        }
     }
-
-    for (i = 0; i < name.len; i++) {
-        lower[i] = mailping_lower(name.data[i]);
-    }
-
-    name.data = lower;
-
-    if (mailping_ruleset_find(rs, MAILPING_MAP_HEADER, name, &n)
-        != MAILPING_OK)
-    {
-        return;
-    }
-
-    header = &rs->header[n];
 
     if (header->absent != 0) {
         absent = header->absent - 1;

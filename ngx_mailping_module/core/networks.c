@@ -14,12 +14,12 @@
  * The prefixes, sorted, are cut into disjoint ranges: only their first
  * addresses are kept, with the number of a mask, the bit set of the sets that
  * the range belongs to.  Mask 0 is the empty one, of the gaps.  Equal masks
- * are kept once.  IPv4 has tables of its own, with an index over the first 16
- * bits of the address that leaves a few steps for the binary search.
+ * are kept once.  IPv4 has tables of its own; indexes over the first 16 bits of
+ * the address leave a few steps for the binary search.
  */
 
 #define MAILPING_IPV4_BITS   96        /* in front of an IPv4 address */
-#define MAILPING_IPV4_INDEX  65536
+#define MAILPING_INDEX       65536
 
 
 typedef struct {
@@ -40,6 +40,12 @@ typedef struct {
     mailping_address_t    start;
     uint32_t              mask;
 } mailping_range_t;
+
+
+typedef struct {
+    uint32_t              start;
+    uint32_t              mask;
+} mailping_range4_t;
 
 
 /* a prefix that is open while the ranges inside of it are made */
@@ -64,8 +70,9 @@ struct mailping_networks_s {
     mailping_range_t     *range;       /* IPv6 */
     size_t                nranges;
 
-    uint32_t             *start4;
-    uint32_t             *mask4;
+    uint32_t             *index6;      /* by the first 16 bits, as index4 */
+
+    mailping_range4_t    *range4;
     uint32_t             *index4;
 };
 
@@ -88,6 +95,7 @@ static uint32_t mailping_networks_hash(const mailping_networks_t *n,
     const uint64_t *words);
 static int mailping_networks_ipv4(mailping_networks_t *n,
     const mailping_range_t *range, size_t nranges);
+static int mailping_networks_ipv6(mailping_networks_t *n);
 
 
 mailping_networks_t *
@@ -117,8 +125,8 @@ mailping_networks_destroy(mailping_networks_t *n)
     free(n->mask);
     free(n->slot);
     free(n->range);
-    free(n->start4);
-    free(n->mask4);
+    free(n->index6);
+    free(n->range4);
     free(n->index4);
     free(n);
 }
@@ -213,6 +221,11 @@ mailping_networks_compile(mailping_networks_t *n)
     }
 
     n->nranges = n6;
+
+    if (mailping_networks_ipv6(n) != MAILPING_OK) {
+        free(range);
+        return MAILPING_ERROR;
+    }
 
     free(range);
     free(n->prefix);
@@ -507,11 +520,10 @@ mailping_networks_ipv4(mailping_networks_t *n, const mailping_range_t *range,
     size_t    i;
     uint32_t  k;
 
-    n->start4 = malloc(nranges * sizeof(uint32_t));
-    n->mask4 = malloc(nranges * sizeof(uint32_t));
-    n->index4 = malloc((MAILPING_IPV4_INDEX + 1) * sizeof(uint32_t));
+    n->range4 = malloc(nranges * sizeof(mailping_range4_t));
+    n->index4 = malloc((MAILPING_INDEX + 1) * sizeof(uint32_t));
 
-    if (n->start4 == NULL || n->mask4 == NULL || n->index4 == NULL) {
+    if (n->range4 == NULL || n->index4 == NULL) {
         return MAILPING_ERROR;
     }
 
@@ -528,24 +540,58 @@ mailping_networks_ipv4(mailping_networks_t *n, const mailping_range_t *range,
             break;
         }
 
-        n->start4[i] = (uint32_t) range[i].start.lo;
-        n->mask4[i] = range[i].mask;
+        n->range4[i].start = (uint32_t) range[i].start.lo;
+        n->range4[i].mask = range[i].mask;
     }
 
     /* index4[k] is the last range that starts at or before address k << 16 */
 
     i = 0;
 
-    for (k = 0; k < MAILPING_IPV4_INDEX; k++) {
+    for (k = 0; k < MAILPING_INDEX; k++) {
 
-        while (i + 1 < nranges && n->start4[i + 1] <= k << 16) {
+        while (i + 1 < nranges && n->range4[i + 1].start <= k << 16) {
             i++;
         }
 
         n->index4[k] = (uint32_t) i;
     }
 
-    n->index4[MAILPING_IPV4_INDEX] = (uint32_t) (nranges - 1);
+    n->index4[MAILPING_INDEX] = (uint32_t) (nranges - 1);
+
+    return MAILPING_OK;
+}
+
+
+static int
+mailping_networks_ipv6(mailping_networks_t *n)
+{
+    size_t              i;
+    uint32_t            k;
+    mailping_address_t  first;
+
+    n->index6 = malloc((MAILPING_INDEX + 1) * sizeof(uint32_t));
+
+    if (n->index6 == NULL) {
+        return MAILPING_ERROR;
+    }
+
+    first.lo = 0;
+    i = 0;
+
+    for (k = 0; k < MAILPING_INDEX; k++) {
+        first.hi = (uint64_t) k << 48;
+
+        while (i + 1 < n->nranges
+               && !mailping_networks_less(&first, &n->range[i + 1].start))
+        {
+            i++;
+        }
+
+        n->index6[k] = (uint32_t) i;
+    }
+
+    n->index6[MAILPING_INDEX] = (uint32_t) (n->nranges - 1);
 
     return MAILPING_OK;
 }
@@ -568,7 +614,7 @@ mailping_networks_find(const mailping_networks_t *n, const uint8_t addr[16])
         while (lo < hi) {
             mid = hi - (hi - lo) / 2;
 
-            if (n->start4[mid] <= ip) {
+            if (n->range4[mid].start <= ip) {
                 lo = mid;
 
             } else {
@@ -576,7 +622,7 @@ mailping_networks_find(const mailping_networks_t *n, const uint8_t addr[16])
             }
         }
 
-        mask = n->mask4[lo];
+        mask = n->range4[lo].mask;
 
     } else {
         key.hi = 0;
@@ -587,8 +633,8 @@ mailping_networks_find(const mailping_networks_t *n, const uint8_t addr[16])
             key.lo = key.lo << 8 | addr[i + 8];
         }
 
-        lo = 0;
-        hi = n->nranges - 1;
+        lo = n->index6[key.hi >> 48];
+        hi = n->index6[(key.hi >> 48) + 1];
 
         while (lo < hi) {
             mid = hi - (hi - lo) / 2;

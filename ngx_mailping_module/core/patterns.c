@@ -145,7 +145,9 @@ mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
         p->cpatterns = size;
     }
 
-    if (p->size - p->len < text.len) {
+    /* the empty text has a place as well */
+
+    if (p->text == NULL || p->size - p->len < text.len) {
         size = p->size * 2 + MAILPING_PATTERN_MAX;
 
         grown = realloc(p->text, size);
@@ -292,7 +294,7 @@ static int
 mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
 {
     int                  rc;
-    uint32_t             i, s;
+    uint32_t             i, s, *link;
     const uint8_t       *text;
     mailping_pattern_t  *pattern, *same;
 
@@ -323,10 +325,12 @@ mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
 
     /*
      * One of an id and kind is enough, or long lists would be walked for each
-     * text.
+     * text.  It comes first, where it is found at once when it is listed again.
      */
 
-    for (i = p->state[s].output; i != 0; i = same->next) {
+    link = &p->state[s].output;
+
+    for (i = *link; i != 0; i = same->next) {
         same = &p->pattern[i - 1];
 
         if (same->id == pattern->id && same->words == pattern->words) {
@@ -335,8 +339,14 @@ mailping_patterns_insert(mailping_patterns_t *p, uint32_t n)
                 same->rank = pattern->rank;
             }
 
+            *link = same->next;
+            same->next = p->state[s].output;
+            p->state[s].output = i;
+
             return MAILPING_OK;
         }
+
+        link = &same->next;
     }
 
     pattern->next = p->state[s].output;

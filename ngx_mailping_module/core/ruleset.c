@@ -34,8 +34,11 @@ static int mailping_ruleset_check(mailping_rules_t *rs,
 static int mailping_ruleset_automaton(mailping_rules_t *rs,
     mailping_rules_error_t *err);
 static void mailping_ruleset_kinds(mailping_rules_t *rs);
+static int mailping_ruleset_headers(mailping_rules_t *rs);
 static int mailping_ruleset_tests(mailping_rules_t *rs);
 static int mailping_ruleset_index(mailping_rules_t *rs);
+static void mailping_ruleset_candidate(const mailping_rules_t *rs, unsigned i,
+    mailping_candidate_t *candidate);
 static unsigned mailping_ruleset_anchor(const mailping_rule_t *rule,
     const uint32_t *uses);
 static void mailping_ruleset_asns(mailping_rules_t *rs);
@@ -93,6 +96,7 @@ mailping_rules_destroy(mailping_rules_t *rs)
     free(rs->item);
     free(rs->test);
     free(rs->anchored);
+    free(rs->headers);
     free(rs);
 }
 
@@ -233,10 +237,46 @@ mailping_ruleset_header(mailping_rules_t *rs, mailping_str_t name)
 
     header = &rs->header[rs->nheaders++];
 
+    header->name = name;
+    header->hash = mailping_ruleset_header_hash(name);
     header->absent = 0;
     header->item = 0;
 
     return header;
+}
+
+
+/* Eight bytes at a time: a request has many headers, and few are asked for. */
+
+uint32_t
+mailping_ruleset_header_hash(mailping_str_t name)
+{
+    size_t    left;
+    uint64_t  word, hash;
+
+    hash = name.len;
+
+    for (left = name.len; left != 0; /* void */ ) {
+        word = 0;
+
+        if (left >= 8) {
+            memcpy(&word, name.data + name.len - left, 8);
+            left -= 8;
+
+        } else if (name.len >= 8) {
+            memcpy(&word, name.data + name.len - 8, 8);
+            left = 0;
+
+        } else {
+            memcpy(&word, name.data, left);
+            left = 0;
+        }
+
+        hash = (hash ^ (word | 0x2020202020202020)) * 0x9e3779b97f4a7c15;
+        hash ^= hash >> 32;
+    }
+
+    return (uint32_t) hash;
 }
 
 
@@ -505,6 +545,7 @@ mailping_rules_compile(mailping_rules_t *rs, mailping_rules_error_t *err)
     if (mailping_networks_compile(rs->networks) != MAILPING_OK
         || mailping_ruleset_tests(rs) != MAILPING_OK
         || mailping_ruleset_index(rs) != MAILPING_OK
+        || mailping_ruleset_headers(rs) != MAILPING_OK
         || EVP_DigestFinal_ex(rs->digest, sum, NULL) != 1)
     {
         return mailping_ruleset_no_memory(err);
@@ -604,6 +645,36 @@ mailping_ruleset_kinds(mailping_rules_t *rs)
 
 
 static int
+mailping_ruleset_headers(mailping_rules_t *rs)
+{
+    uint32_t  i, k, size;
+
+    for (size = 16; size < rs->nheaders * 2; size *= 2) {
+        /* void */
+    }
+
+    rs->headers = calloc(size, sizeof(uint32_t));
+    if (rs->headers == NULL) {
+        return MAILPING_ERROR;
+    }
+
+    rs->mheaders = size - 1;
+
+    for (i = 0; i < rs->nheaders; i++) {
+        k = rs->header[i].hash & rs->mheaders;
+
+        while (rs->headers[k] != 0) {
+            k = (k + 1) & rs->mheaders;
+        }
+
+        rs->headers[k] = i + 1;
+    }
+
+    return MAILPING_OK;
+}
+
+
+static int
 mailping_ruleset_tests(mailping_rules_t *rs)
 {
     uint32_t                n;
@@ -686,7 +757,7 @@ mailping_ruleset_index(mailping_rules_t *rs)
         }
     }
 
-    rs->anchored = calloc(rs->nrules + 1, sizeof(uint16_t));
+    rs->anchored = calloc(rs->nrules + 1, sizeof(mailping_candidate_t));
     place = calloc(MAILPING_FACTS_MAX + 1, sizeof(uint32_t));
 
     if (rs->anchored == NULL || place == NULL) {
@@ -715,12 +786,38 @@ mailping_ruleset_index(mailping_rules_t *rs)
 
     for (i = 0; i < rs->nrules; i++) {
         anchor = mailping_ruleset_anchor(&rs->rule[i], uses);
-        rs->anchored[place[anchor]++] = (uint16_t) i;
+        mailping_ruleset_candidate(rs, i, &rs->anchored[place[anchor]++]);
     }
 
     free(place);
 
     return MAILPING_OK;
+}
+
+
+static void
+mailping_ruleset_candidate(const mailping_rules_t *rs, unsigned i,
+    mailping_candidate_t *candidate)
+{
+    unsigned                class;
+    const mailping_rule_t  *rule;
+
+    rule = &rs->rule[i];
+
+    candidate->first = rs->test[rule->test];
+    candidate->test = rule->test;
+    candidate->ntests = rule->ntests;
+    candidate->rule = (uint16_t) i;
+    candidate->group = rule->group;
+
+    for (class = 0; class < MAILPING_CLASSES; class++) {
+        candidate->key[class] = 0;
+
+        if (rule->classes & 1 << class) {
+            candidate->key[class] = (uint32_t) abs(rule->weight[class]) << 16
+                                    | (UINT16_MAX - i);
+        }
+    }
 }
 
 

@@ -75,6 +75,21 @@ typedef struct {
 } mailping_rule_t;
 
 
+/*
+ * A rule as it is judged by, in the order of the index.  key[class] orders what
+ * rules say of a class: the heavier goes first, then the earlier; 0 is nothing.
+ */
+
+typedef struct {
+    mailping_test_t       first;
+    uint32_t              key[MAILPING_CLASSES];
+    uint32_t              test;        /* first of ntests in rs->test */
+    uint16_t              ntests;
+    uint16_t              rule;
+    uint8_t               group;
+} mailping_candidate_t;
+
+
 typedef enum {
     MAILPING_HEADER_PRESENT = 0,
     MAILPING_HEADER_EXACT,
@@ -91,6 +106,8 @@ typedef struct {
 
 
 typedef struct {
+    mailping_str_t        name;        /* in lower case */
+    uint32_t              hash;
     unsigned              absent;      /* fact + 1, 0 = nobody asks */
     uint32_t              item;        /* first + 1 */
 } mailping_header_t;
@@ -162,7 +179,9 @@ struct mailping_rules_s {
     /* compiled */
 
     mailping_test_t      *test;
-    uint16_t             *anchored;    /* rules by anchor, then the others */
+    mailping_candidate_t *anchored;    /* rules by anchor, then the others */
+    uint32_t             *headers;     /* by hash: their numbers + 1 */
+    uint32_t              mheaders;    /* mask of the hash */
     uint32_t              anchor[MAILPING_FACTS_MAX + 2];
     uint64_t              anchors[MAILPING_FACTS_WORDS];
     uint64_t              known[MAILPING_FACT_KINDS][MAILPING_FACTS_WORDS];
@@ -210,6 +229,9 @@ int mailping_ruleset_fact(mailping_rules_t *rs, const mailping_condition_t *c,
  */
 mailping_header_t *mailping_ruleset_header(mailping_rules_t *rs,
     mailping_str_t name);
+
+/* A hash of a header's name, whatever its case. */
+uint32_t mailping_ruleset_header_hash(mailping_str_t name);
 
 /* Adds what a statement lists.  Return MAILPING_OK or MAILPING_ERROR. */
 int mailping_ruleset_header_item(mailping_rules_t *rs, mailping_header_t *h,
