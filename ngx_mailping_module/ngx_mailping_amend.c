@@ -38,7 +38,7 @@ ngx_mailping_amend(ngx_mailping_ctx_t *ctx)
         mailping_history_scanner(worker->history, &ctx->fetch);
     }
 
-    if (later.scanner || later.past.farm > 1) {
+    if (later.scanner || later.past.farm > 1 || later.past.agents > 1) {
         mailping_recents_visit(worker->recents, MAILPING_RECENT_TOKEN,
                                later.fetch.token, later.fetch.time,
                                ngx_mailping_amend_visit, &later);

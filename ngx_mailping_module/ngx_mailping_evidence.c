@@ -9,7 +9,7 @@
 
 static uint64_t ngx_mailping_evidence_token(const mailping_token_t *t);
 static void ngx_mailping_evidence_request(ngx_http_request_t *r,
-    mailping_rules_t *rules, mailping_facts_t *f);
+    ngx_mailping_ctx_t *ctx, mailping_rules_t *rules);
 static void ngx_mailping_evidence_network(ngx_http_request_t *r,
     ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf);
 static void ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
@@ -36,7 +36,7 @@ ngx_mailping_evidence(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
 
     mailping_facts_init(rules, f);
 
-    ngx_mailping_evidence_request(r, rules, f);
+    ngx_mailping_evidence_request(r, ctx, rules);
     ngx_mailping_evidence_network(r, ctx, mlcf);
     ngx_mailping_evidence_history(ctx, rules);
 
@@ -69,19 +69,24 @@ ngx_mailping_evidence_token(const mailping_token_t *t)
 
 
 static void
-ngx_mailping_evidence_request(ngx_http_request_t *r, mailping_rules_t *rules,
-    mailping_facts_t *f)
+ngx_mailping_evidence_request(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
+    mailping_rules_t *rules)
 {
-    ngx_str_t         agent;
-    ngx_uint_t        i, version;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_str_t          agent;
+    ngx_uint_t         i, version;
+    ngx_list_part_t   *part;
+    ngx_table_elt_t   *h;
+    mailping_facts_t  *f;
+
+    f = &ctx->facts;
 
     ngx_str_null(&agent);
 
     if (r->headers_in.user_agent) {
         agent = r->headers_in.user_agent->value;
     }
+
+    ctx->fetch.agent = ngx_mailping_zone_hash(agent.data, agent.len);
 
     mailping_facts_agent(rules, f, ngx_mailping_str(agent));
     mailping_facts_headers(rules, f);

@@ -94,6 +94,7 @@ static ngx_mailping_parameter_t  ngx_mailping_explain_parameters[] = {
     { ngx_string("seen"), NULL, MAILPING_FACT_SEEN, 1, UINT32_MAX },
     { ngx_string("burst"), NULL, MAILPING_FACT_BURST, 1, UINT32_MAX },
     { ngx_string("farm"), NULL, MAILPING_FACT_FARM, 1, UINT32_MAX },
+    { ngx_string("agents"), NULL, MAILPING_FACT_AGENTS, 1, UINT32_MAX },
     { ngx_string("quick"), NULL, MAILPING_FACT_QUICK, 0, 100 },
     { ngx_string("scanned"), NULL, MAILPING_FACT_SCANNED, 0, 1 },
     { ngx_string("self"), NULL, MAILPING_FACT_SELF, 0, 1 },

@@ -31,6 +31,7 @@ mailping_past_facts(const mailping_rules_t *rs, mailping_facts_t *f,
         mailping_facts_farm(rs, f, past->farm);
     }
 
+    mailping_facts_agents(rs, f, past->agents);
     mailping_facts_quick(rs, f, past->quick);
     mailping_facts_scanned(rs, f, past->scanned);
 }
@@ -47,6 +48,7 @@ mailping_amend_possible(const mailping_rules_t *rs, const mailping_facts_t *f,
 
     mailping_facts_burst(rs, &all, MAILPING_MANY);
     mailping_facts_farm(rs, &all, MAILPING_MANY);
+    mailping_facts_agents(rs, &all, MAILPING_MANY);
     mailping_facts_quick(rs, &all, 100);
     mailping_facts_scanned(rs, &all, 1);
 
@@ -134,10 +136,15 @@ mailping_amend_past(mailping_recent_t *r, const mailping_later_t *later)
 
     if (r->fetch.token == later->fetch.token) {
 
-        if (then->farm > past->farm
-            && mailping_amend_near(r, later, MAILPING_FARM_WINDOW))
-        {
-            past->farm = then->farm;
+        if (mailping_amend_near(r, later, MAILPING_FARM_WINDOW)) {
+
+            if (then->farm > past->farm) {
+                past->farm = then->farm;
+            }
+
+            if (then->agents > past->agents) {
+                past->agents = then->agents;
+            }
         }
 
         if (later->scanner

@@ -20,7 +20,7 @@ typedef struct {
 } mailping_later_t;
 
 
-/* Sets the facts that the memory tells: seen, burst, farm, quick, scanned. */
+/* Sets the facts that the memory tells: seen, burst, farm and so on. */
 void mailping_past_facts(const mailping_rules_t *rs, mailping_facts_t *f,
     const mailping_past_t *past);
 

@@ -38,8 +38,8 @@ static int mailping_condition_unit(const uint8_t *p, const uint8_t *last,
 
 static const char *const  mailping_condition_prefixes[] = {
     "network:", "asn:", "agent:", "client:", "header:", "header:!",
-    "age", "seen", "burst", "farm", "quick", "method:", "http:", "hint:",
-    "self", "scanned"
+    "age", "seen", "burst", "farm", "agents", "quick", "method:", "http:",
+    "hint:", "self", "scanned"
 };
 
 
@@ -107,6 +107,7 @@ mailping_condition_parse(mailping_str_t text, mailping_condition_t *c)
     case MAILPING_FACT_SEEN:
     case MAILPING_FACT_BURST:
     case MAILPING_FACT_FARM:
+    case MAILPING_FACT_AGENTS:
     case MAILPING_FACT_QUICK:
         return mailping_condition_threshold(text, p, c);
 
@@ -357,6 +358,7 @@ mailping_condition_name(const mailping_condition_t *c,
 
     case MAILPING_FACT_BURST:
     case MAILPING_FACT_FARM:
+    case MAILPING_FACT_AGENTS:
     case MAILPING_FACT_QUICK:
         n = snprintf(dst, MAILPING_FACT_NAME_MAX, "%s>=%llu", prefix,
                      (unsigned long long) c->value);

@@ -35,6 +35,7 @@ typedef enum {
     MAILPING_FACT_SEEN,                /* less than value */
     MAILPING_FACT_BURST,               /* value or more, as those below */
     MAILPING_FACT_FARM,
+    MAILPING_FACT_AGENTS,
     MAILPING_FACT_QUICK,
     MAILPING_FACT_METHOD,              /* equal to value, as those below */
     MAILPING_FACT_HTTP,

@@ -244,6 +244,14 @@ mailping_facts_farm(const mailping_rules_t *rs, mailping_facts_t *f,
 
 
 void
+mailping_facts_agents(const mailping_rules_t *rs, mailping_facts_t *f,
+    uint32_t agents)
+{
+    mailping_facts_value(rs, f, MAILPING_FACT_AGENTS, agents);
+}
+
+
+void
 mailping_facts_quick(const mailping_rules_t *rs, mailping_facts_t *f,
     int quick)
 {
@@ -318,6 +326,7 @@ mailping_facts_value(const mailping_rules_t *rs, mailping_facts_t *f,
 
         case MAILPING_FACT_BURST:
         case MAILPING_FACT_FARM:
+        case MAILPING_FACT_AGENTS:
         case MAILPING_FACT_QUICK:
             is = value >= fact->value;
             break;

@@ -88,6 +88,13 @@ void mailping_facts_farm(const mailping_rules_t *rs, mailping_facts_t *f,
     uint32_t farm);
 
 /*
+ * Reports how many different agents fetched this token in the last ten
+ * seconds, this one included.
+ */
+void mailping_facts_agents(const mailping_rules_t *rs, mailping_facts_t *f,
+    uint32_t agents);
+
+/*
  * Reports the percentage of fetches from this masked network that came within
  * ten minutes of sending; negative = unknown.
  */

@@ -43,6 +43,7 @@ typedef struct {
     uint64_t             last;     /* Unix ms */
     uint64_t             hour;     /* start, Unix s (32) | fetches (32) */
     uint64_t             farm;     /* networks (3 x 16) | start, Unix s (16) */
+    uint64_t             agents;   /* agents likewise */
     uint64_t             scanned;  /* Unix ms of a scanner's last fetch */
 } mailping_token_slot_t;
 
@@ -75,8 +76,8 @@ static mailping_token_slot_t *mailping_history_token(
 static void mailping_history_forget(mailping_bucket_t *b, uint64_t last);
 static uint32_t mailping_history_hour(mailping_token_slot_t *slot,
     uint64_t now);
-static uint32_t mailping_history_farm(mailping_token_slot_t *slot,
-    const mailping_fetch_t *fetch);
+static uint32_t mailping_history_farm(uint64_t *farm, uint64_t hash,
+    uint64_t now);
 static mailping_network_slot_t *mailping_history_network(
     mailping_history_t *history, uint64_t hash, uint64_t now);
 static uint32_t mailping_history_burst(mailping_network_slot_t *slot,
@@ -134,6 +135,9 @@ mailping_history_fetch(mailping_history_t *history,
 
     past->hour = mailping_history_hour(token, fetch->time / 1000);
 
+    past->agents = mailping_history_farm(&token->agents, fetch->agent,
+                                         fetch->time / 1000);
+
     scanned = mailping_get(&token->scanned);
 
     past->scanned = scanned != 0
@@ -144,7 +148,8 @@ mailping_history_fetch(mailping_history_t *history,
         return;
     }
 
-    past->farm = mailping_history_farm(token, fetch);
+    past->farm = mailping_history_farm(&token->farm, fetch->network,
+                                       fetch->time / 1000);
 
     network = mailping_history_network(history, fetch->network, fetch->time);
 
@@ -256,6 +261,7 @@ mailping_history_token(mailping_history_t *history,
         if (mailping_swap(&slot->word, &found, next)) {
             mailping_set(&slot->hour, 0);
             mailping_set(&slot->farm, 0);
+            mailping_set(&slot->agents, 0);
             mailping_set(&slot->scanned, 0);
             break;
         }
@@ -319,29 +325,26 @@ mailping_history_hour(mailping_token_slot_t *slot, uint64_t now)
 
 
 /*
- * How many networks fetched the token within ten seconds, which begin with
- * the first of them.  Networks are known by 16 bits, 0 is none.
+ * How many networks, or agents, fetched the token within ten seconds, which
+ * begin with the first of them.  They are known by 16 bits, 0 is none.
  */
 
 static uint32_t
-mailping_history_farm(mailping_token_slot_t *slot,
-    const mailping_fetch_t *fetch)
+mailping_history_farm(uint64_t *farm, uint64_t hash, uint64_t now)
 {
-    uint16_t  print, found, now, passed;
+    uint16_t  print, found, passed;
     uint64_t  word, next;
     uint32_t  n;
 
-    print = (uint16_t) (fetch->network >> 48) | 1;
-    now = (uint16_t) (fetch->time / 1000);
-
-    word = mailping_get(&slot->farm);
+    print = (uint16_t) (hash >> 48) | 1;
+    word = mailping_get(farm);
 
     do {
-        passed = (uint16_t) (now - (uint16_t) word);
+        passed = (uint16_t) ((uint16_t) now - (uint16_t) word);
         next = word;
 
         if (word == 0 || passed > MAILPING_FARM_WINDOW / 1000) {
-            next = now;
+            next = (uint16_t) now;
         }
 
         for (n = 1; n <= MAILPING_FARM_PRINTS; n++) {
@@ -357,7 +360,7 @@ mailping_history_farm(mailping_token_slot_t *slot,
             }
         }
 
-    } while (next != word && !mailping_swap(&slot->farm, &word, next));
+    } while (next != word && !mailping_swap(farm, &word, next));
 
     n = MAILPING_FARM_PRINTS;
 

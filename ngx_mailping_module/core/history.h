@@ -20,7 +20,7 @@
  */
 
 #define MAILPING_BURST_WINDOW    10000         /* ms */
-#define MAILPING_FARM_WINDOW     10000
+#define MAILPING_FARM_WINDOW     10000         /* networks, agents */
 #define MAILPING_SCANNED_WINDOW  60000
 #define MAILPING_QUICK_AGE       600000        /* "soon after sending" */
 #define MAILPING_QUICK_WATCH     3600000       /* known after this time */
@@ -35,6 +35,7 @@ typedef struct mailping_history_s  mailping_history_t;
 typedef struct {
     uint64_t  token;               /* hash of the whole token */
     uint64_t  network;             /* hash of the masked network, 0 = none */
+    uint64_t  agent;               /* hash of the User-Agent */
     uint64_t  time;                /* Unix ms */
     uint64_t  sent;                /* Unix ms, 0 = unknown */
 } mailping_fetch_t;
@@ -47,6 +48,7 @@ typedef struct {
     uint32_t  hour;                /* and within an hour, up to HOUR_MAX */
     uint32_t  burst;               /* tokens of the network, 0 = no network */
     uint32_t  farm;                /* networks of the token, up to 3; or 0 */
+    uint32_t  agents;              /* agents of the token, up to 3 */
     int       quick;               /* percent, -1 = unknown */
     unsigned  sure:1;              /* no earlier fetch was forgotten */
     unsigned  scanned:1;           /* a scanner was there within a minute */

@@ -189,4 +189,5 @@ const char *const  mailping_published_facts[MAILPING_FACTS_STORED] = {
     [173] = "farm>=3",
     [174] = "scanned",
     [175] = "quick>=70",
+    [176] = "agents>=2",
 };

@@ -83,6 +83,7 @@ static const mailping_judge_column_t  mailping_judge_columns[] = {
     { "seen", "a number from 1", NULL, MAILPING_FACT_SEEN, 1, UINT32_MAX },
     { "burst", "a number from 1", NULL, MAILPING_FACT_BURST, 1, UINT32_MAX },
     { "farm", "a number from 1", NULL, MAILPING_FACT_FARM, 1, UINT32_MAX },
+    { "agents", "a number from 1", NULL, MAILPING_FACT_AGENTS, 1, UINT32_MAX },
     { "quick", "a percentage", NULL, MAILPING_FACT_QUICK, 0, 100 },
     { "scanned", "0 or 1", NULL, MAILPING_FACT_SCANNED, 0, 1 },
     { "self", "0 or 1", NULL, MAILPING_FACT_SELF, 0, 1 },
