@@ -27,6 +27,7 @@ static const char  rules_text[] =
     "rule few     history - scanner+7  burst>=3\n"
     "rule burst   history - scanner+20 burst>=5\n"
     "rule farm    history - scanner+20 farm>=3\n"
+    "rule agents  history - scanner+20 agents>=2\n"
     "rule scanned history - scanner+20 scanned\n"
     "rule quick   history - scanner+20 quick>=70\n"
     "rule again   history - bot+30     !seen<3\n"
@@ -116,6 +117,7 @@ past_of(unsigned seen, unsigned sure, unsigned burst, unsigned farm,
     past.sure = sure & 1;
     past.burst = burst;
     past.farm = farm;
+    past.agents = 1;
     past.quick = quick;
     past.scanned = scanned & 1;
 
@@ -290,6 +292,25 @@ test_evidence(void)
     come(TOKEN, 8, SECOND);
     later.past.farm = 3;
     is_amended("no scanner", "a farm");
+
+    remember(alone);
+    come(TOKEN, 8, SECOND);
+    later.past.agents = 2;
+    is_amended("no scanner", "two agents");
+    is_int(r.past.agents, 2, "are remembered");
+    later.past.agents = 1;
+    is_amended("", "one later");
+    is_int(r.past.agents, 2, "takes nothing of it");
+
+    remember(alone);
+    come(TOKEN, 8, 10001);
+    later.past.agents = 2;
+    is_amended("", "two agents, later");
+
+    remember(alone);
+    come(2, NETWORK, SECOND);
+    later.past.agents = 2;
+    is_amended("", "two of another token");
 
     remember(alone);
     come(TOKEN, 8, SECOND);
@@ -490,16 +511,20 @@ test_rules(void)
  * fetch was worth remembering.
  */
 
-enum { BURST = 0, FARM, QUICK, SCANNED, KINDS };
+enum { BURST = 0, FARM, AGENTS, QUICK, SCANNED };
 
 
 static void
 test_possible(void)
 {
+    char              text[512];
     unsigned          i, n, wrong, possible, needless;
     fetch_t           fetch;
     mailping_facts_t  f;
 
+    static const char *const  single[] = {
+        "burst>=5", "farm>=3", "agents>=2", "quick>=70", "scanned", "http:1.0"
+    };
     static const char *const  agents[] = {
         FIREFOX, CHROME, EDGE, SAFARI, IPHONE, BARE, GMAIL, PREFETCH, EDGE12,
         YAHOOPROXY, OUTLOOK, MSOFFICE, THUNDERBIRD, CUBOT, FOOBOT, HEADLESS,
@@ -522,6 +547,29 @@ test_possible(void)
     };
 
 #define any(a)  a[random_below(sizeof(a) / sizeof(a[0]))]
+
+    /* each evidence alone; the last is none */
+
+    for (i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
+        snprintf(text, sizeof(text),
+                 "agent browser \"Firefox\"\n"
+                 "rule browser agent   - human+6    agent:browser\n"
+                 "rule single  history - scanner+20 %s\n"
+                 "prior - human+0,proxied+0,prefetch-10,scanner-3,bot-10\n",
+                 single[i]);
+
+        rs = compile(text);
+
+        mailping_facts_init(rs, &f);
+        mailping_facts_agent(rs, &f, str(FIREFOX));
+        mailping_facts_http(rs, &f, 11);
+        mailping_classify(rs, &f, &j, NULL, NULL);
+
+        is_int(mailping_amend_possible(rs, &f, &j), strchr(single[i], ':') == 0,
+               "%s alone", single[i]);
+
+        mailping_rules_destroy(rs);
+    }
 
     rs = default_rules(NULL);
 
@@ -554,6 +602,7 @@ test_possible(void)
         if (random_below(2)) {
             mailping_facts_scanned(rs, &f, random_below(4) == 0);
             mailping_facts_farm(rs, &f, 1 + random_below(3));
+            mailping_facts_agents(rs, &f, 1 + random_below(2));
             mailping_facts_quick(rs, &f, (int) random_below(102) - 1);
         }
 
@@ -594,6 +643,7 @@ test_possible(void)
 
         mailping_facts_burst(rs, &f, random_below(8));
         mailping_facts_farm(rs, &f, random_below(4));
+        mailping_facts_agents(rs, &f, 1 + random_below(2));
         mailping_facts_quick(rs, &f, (int) random_below(70));
         mailping_facts_scanned(rs, &f, (int) random_below(2));
 
@@ -640,6 +690,10 @@ changes(const mailping_facts_t *f, unsigned kind, unsigned value)
         mailping_facts_farm(rs, &then, value);
         break;
 
+    case AGENTS:
+        mailping_facts_agents(rs, &then, value);
+        break;
+
     case QUICK:
         mailping_facts_quick(rs, &then, (int) value);
         break;
@@ -678,6 +732,10 @@ try_possible(const mailping_facts_t *f, unsigned *wrong, unsigned *possible,
 
     if (fact(f, "farm>=2") != 1) {
         n += changes(f, FARM, 2);
+    }
+
+    if (fact(f, "agents>=2") != 1) {
+        n += changes(f, AGENTS, 2);
     }
 
     if (fact(f, "quick>=70") != 1) {

@@ -424,7 +424,7 @@ test_payload(void)
 static void
 test_damage(void)
 {
-    size_t     i, slot, len;
+    size_t     i, slot, len, used;
     uint8_t   *bytes, *clean;
     uint64_t   count;
     unsigned   whole, empty, wrong;
@@ -443,9 +443,17 @@ test_damage(void)
 
     /* the first 8 bytes say how many slots there are */
 
+    used = SIZE;
+
     for (i = 8; i < SIZE; i++) {
 
-        if (clean[i] == 0 && i % 8 != 0) {
+        if (clean[i] != 0 && used == SIZE) {
+            used = i;
+        }
+
+        /* all of the slot that is used, one byte of eight elsewhere */
+
+        if (i % 8 != 0 && (i < used || i > used + MAILPING_COLLAPSE_PAYLOAD)) {
             continue;
         }
 
@@ -474,7 +482,7 @@ test_damage(void)
 
     is_int(wrong, 0, "no damaged payload is handed out");
     ok(whole > 1000, "elsewhere it does no harm: %u", whole);
-    ok(empty >= 28, "payload, length and checksum are missed: %u", empty);
+    ok(empty >= 32, "payload, length and checksum are missed: %u", empty);
 }
 
 
@@ -490,8 +498,9 @@ test_claim(void)
 
     ok(mailping_claim(&claim, START), "a free claim is had");
     is_int(claim, START, "since then");
-    ok(!mailping_claim(&claim, START + 10000), "not twice");
-    ok(!mailping_claim(&claim, START - 10000), "nor by who is behind");
+    ok(!mailping_claim(&claim, START + MAILPING_CLAIM_OLD), "not twice");
+    ok(!mailping_claim(&claim, START - MAILPING_CLAIM_OLD),
+       "nor by who is behind");
     ok(mailping_claim(&claim, START + OLD), "until it is old");
 
     mailping_claim_release(&claim, START);
@@ -636,8 +645,8 @@ test_stress(unsigned killing)
         worker_end(arena, n, pid[n], 0, &sums);
     }
 
-    ok(!killing || kills > 100, "%s: %u", name, kills);
-    ok(sums.added > 10000 && sums.taken > 1000 && sums.visited > 1000,
+    ok(!killing || kills > 10, "%s: %u", name, kills);
+    ok(sums.added > 1000 && sums.taken > 100 && sums.visited > 1000,
        "%s: %u counted, %u taken out, %u visited", name,
        (unsigned) sums.added, (unsigned) sums.taken, (unsigned) sums.visited);
 
@@ -930,6 +939,7 @@ worker_history(arena_t *arena, ledger_t *l, uint64_t random, uint64_t now)
 
     f.token = mix(random % TOKENS);
     f.network = mix(random >> 8 & 7);
+    f.agent = mix(random >> 12 & 3);
     f.time = now;
     f.sent = now;
 
@@ -946,7 +956,8 @@ worker_history(arena_t *arena, ledger_t *l, uint64_t random, uint64_t now)
         mailping_history_scanner(arena->history, &f);
     }
 
-    l->torn += past.farm > 3 || past.seen == 0 || past.hour == 0
+    l->torn += past.farm > 3 || past.agents > 3
+               || past.seen == 0 || past.hour == 0
                || past.quick > 100;
 }
 

@@ -28,6 +28,7 @@
 static mailping_history_t  *history;
 static void                *memory;
 static mailping_past_t      past;
+static uint64_t             agent;         /* who fetches */
 
 
 static void begin(size_t size);
@@ -44,6 +45,7 @@ static void test_hour(void);
 static void test_burst(void);
 static void test_burst_estimate(void);
 static void test_farm(void);
+static void test_agents(void);
 static void test_scanned(void);
 static void test_quick(void);
 static void test_quick_fades(void);
@@ -62,6 +64,7 @@ main(void)
     test_burst();
     test_burst_estimate();
     test_farm();
+    test_agents();
     test_scanned();
     test_quick();
     test_quick_fades();
@@ -112,6 +115,7 @@ fetch(uint64_t token, uint64_t network, uint64_t time, uint64_t sent)
 
     f.token = token;
     f.network = network;
+    f.agent = agent;
     f.time = time;
     f.sent = sent;
 
@@ -443,9 +447,9 @@ test_farm(void)
 {
     uint64_t  t;
 
-    /* networks are known by their highest 15 bits */
+    /* networks are known by their highest bits */
 
-#define NET(n)  ((uint64_t) (n) << 49 | 1)
+#define NET(n)  ((uint64_t) (n) << 58 | 1)
 
     begin(SIZE);
 
@@ -488,7 +492,7 @@ test_farm(void)
     (void) fetch(token_of(1), NET(3), t + 11 * SECOND, START);
     is_int(past.farm, 1, "and not longer");
 
-    /* second 0 of 16 bits, network 0 of 15: words that could be empty */
+    /* second 0, network 0: words that could be empty */
 
     begin(SIZE);
 
@@ -500,6 +504,38 @@ test_farm(void)
     is_int(past.farm, 2, "beside another one");
 
 #undef NET
+}
+
+
+/* as many agents as networks, at the edges of a farm */
+
+static void
+test_agents(void)
+{
+    begin(SIZE);
+
+    (void) fetch(token_of(1), 7, START, START);
+    is_int(past.agents, 1, "one agent, whose hash is 0");
+    (void) fetch(token_of(1), 8, START, START);
+    is_int(past.agents, 1, "from another network, too");
+
+    agent = 1ULL << 60;
+    (void) fetch(token_of(2), 7, START, START);
+    is_int(past.agents, 1, "another token's");
+    (void) fetch(token_of(1), 0, START + 10 * SECOND, START);
+    is_int(past.agents, 2, "two, also without a network");
+
+    agent = 2ULL << 60;
+    (void) fetch(token_of(1), 7, START + 10 * SECOND, START);
+    is_int(past.agents, 3, "three");
+
+    agent = 3ULL << 60;
+    (void) fetch(token_of(1), 7, START + 10 * SECOND, START);
+    is_int(past.agents, 3, "are all that is told");
+    (void) fetch(token_of(1), 7, START + 11 * SECOND, START);
+    is_int(past.agents, 1, "later another ten seconds begin");
+
+    agent = 0;
 }
 
 
@@ -540,14 +576,19 @@ test_scanned(void)
     begin(8192);
 
     for (unsigned i = 0; i < 1000; i++) {
-        (void) fetch(mix(i + 1), 7, START + i, START);
+        (void) fetch(mix(i + 1), 7ULL << 58, START + i, START);
 
-        if (past.scanned || past.hour != 1 || past.farm != 1) {
+        agent = 1ULL << 60;
+
+        if (past.scanned || past.hour != 1 || past.farm != 1
+            || past.agents != 1)
+        {
             break;
         }
 
-        (void) fetch(mix(i + 1), 8, START + i, START);
+        (void) fetch(mix(i + 1), 8ULL << 58, START + i, START);
         scanner(mix(i + 1), START + i);
+        agent = 0;
 
         if (i == 999) {
             ok(1, "a slot is taken over empty");

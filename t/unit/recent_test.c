@@ -10,6 +10,7 @@
  * oldest one goes.
  */
 
+#include "core/claim.h"
 #include "core/recent.h"
 #include "str.h"
 #include "tap.h"
@@ -17,7 +18,7 @@
 
 #define SIZE   (256 * 1024)
 #define START  1700000000000ULL
-#define OLD    10001               /* ms until a claim is taken over */
+#define OLD    (MAILPING_CLAIM_OLD + 1)
 
 
 typedef struct {

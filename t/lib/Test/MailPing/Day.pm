@@ -55,16 +55,19 @@ my %schema = (
         batch.handover greylist.share opened again.share forward.share
         redirect.share access.ipv6 access.unmapped access.doubtful home.mobile
         vpn.share relay.share apple.protected apple.fetched gmail.prefetch
-        gmail.eager company.own-asn company.zscaler company.gateway
+        gmail.eager gmail.repeat outlook-web.image company.own-asn
+        company.zscaler company.cloud company.stripped company.gateway
         isolation.share isolation.hosting scan.share scan.again scan.head
         microsoft.scan newsletter.opened bots.share)),
     (map { $_ => 'curve' } qw(
         hours batch.lead delivery.delay greylist.delay open.delay again.delay
-        forward.delay apple.delay gmail.prefetch-delay scan.fast scan.spread
+        forward.delay apple.delay gmail.prefetch-delay gmail.repeat-delay
+        scan.fast scan.spread
         scan.farm-delay scan.again-delay scan.hold newsletter.delay
         bots.delay)),
     (map { $_ => 'steps' } qw(
-        batch.size batch.rate company.size scan.fetches scan.farm)),
+        batch.size batch.rate company.size scan.fetches scan.farm
+        gmail.repeats)),
     'date' => 'date',
     'newsletter.time' => 'time',
     'batch.hint' => [ qw(none domain mx) ],
@@ -82,7 +85,7 @@ my %schema = (
 # what the model asks for by name
 
 my @networks = qw(google yahoo outlook azure eop relay relay-cdn vpn vpn-cdn77
-                  zscaler aws leaseweb hetzner);
+                  zscaler aws leaseweb hetzner ovh);
 
 
 =head1 METHODS
@@ -308,7 +311,7 @@ sub new {
         made_six => 0,
     }, $class;
 
-    srand($options{seed} // 1);
+    srand(int($options{seed} // 1));
 
     $self->_make_networks();
     $self->_make_gateways();
@@ -322,21 +325,22 @@ sub new {
 }
 
 
-=item parameters(), start(), fetches(), mails(), mail(NUMBER), networks()
+=item start(), end(), fetches(), mails(), mail(NUMBER), networks()
 
-What the day is made of; start() is its midnight, in milliseconds.
+What the day is made of; start() is its midnight, end() the one a day after it,
+until when its mails are read, in milliseconds.
 
 =back
 
 =cut
 
-sub parameters {
-    return $_[0]{p};
+sub start {
+    return $_[0]{start};
 }
 
 
-sub start {
-    return $_[0]{start};
+sub end {
+    return $_[0]{end};
 }
 
 
@@ -539,8 +543,6 @@ sub _part {
 sub _make_gateways {
     my ($self) = @_;
 
-    my $sum = 0;
-
     for my $name (sort keys %{$self->{p}{gateway}}) {
         my $g = { name => $name, %{$self->{p}{gateway}{$name}} };
 
@@ -566,8 +568,7 @@ sub _make_gateways {
                                                    firefox safari) ])) }
                              (1 .. 2) ];
 
-        $sum += $g->{share};
-        push(@{$self->{gateways}}, [ $g, $sum ]);
+        push(@{$self->{gateways}}, $g);
     }
 }
 
@@ -584,14 +585,49 @@ sub _make_companies {
         my $company = {
             size => $self->_steps('company.size'),
             office => $self->_address($self->_new_network($asn, 'company')),
-            zscaler => $self->_chance('company.zscaler')
-                       ? $self->_part('zscaler') : undef,
-            gateway => $self->_chance('company.gateway')
-                       ? _of_mix($self->{gateways}) : undef,
         };
+
+        if ($self->_chance('company.zscaler')) {
+            $company->{proxy} = 'zscaler';
+            $company->{exit} = $self->_part('zscaler');
+
+        } elsif ($self->_chance('company.cloud')) {
+            $company->{proxy} = 'cloud proxy';
+            $company->{exit} = $self->_part(_pick([ qw(aws hetzner ovh) ]));
+        }
+
+        $company->{stripped} = $self->_chance('company.stripped');
 
         push(@{$self->{companies}}, $company);
         push(@{$self->{desks}}, ($company) x $company->{size});
+    }
+
+    $self->_protect_companies();
+}
+
+
+# Each gateway gets its share of employees, from the largest company on, so that
+# no day has twice as much of one kind as the next, and large vendors get large
+# companies.
+
+sub _protect_companies {
+    my ($self) = @_;
+
+    my $desks = @{$self->{desks}};
+    my $protected = $self->{p}{'company.gateway'};
+    my @want = ([ undef, $desks * (1 - $protected) ]);
+
+    for my $gateway (@{$self->{gateways}}) {
+        push(@want, [ $gateway, $desks * $protected * $gateway->{share} ]);
+    }
+
+    for my $company (sort { $b->{size} <=> $a->{size} }
+                     @{$self->{companies}})
+    {
+        my ($most) = sort { $b->[1] <=> $a->[1] } @want;
+
+        $company->{gateway} = $most->[0];
+        $most->[1] -= $company->{size};
     }
 }
 
@@ -882,8 +918,16 @@ sub _look {
     my $program = $person->{program};
 
     if ($program eq 'gmail') {
-        return $self->_fetch($mail, $time, 'gmail', 'person',
-                             $self->_address_of('google'), $gmail);
+        my $repeats = $self->_chance('gmail.repeat')
+                      ? $self->_steps('gmail.repeats') : 0;
+
+        for my $i (0 .. $repeats) {
+            $self->_fetch($mail, $time, 'gmail', 'person',
+                          $self->_address_of('google'), $gmail);
+            $time += $self->_curve('gmail.repeat-delay');
+        }
+
+        return;
     }
 
     if ($program eq 'yahoo') {
@@ -894,7 +938,9 @@ sub _look {
     if ($program eq 'outlook-web') {
         return $self->_fetch($mail, $time, 'outlook on the web', 'person',
                              $self->_address_of('outlook'),
-                             _plain($person->{desktop}{agent}));
+                             $self->_chance('outlook-web.image')
+                                 ? _image($person->{desktop})
+                                 : _plain($person->{desktop}{agent}));
     }
 
     return if $program eq 'apple-mail' && $person->{protected};
@@ -913,11 +959,15 @@ sub _look {
             $address = $self->_address_of('relay', 'relay-cdn');
         }
 
+        my $header = _image($b, $person->{number} % 3
+                                ? 'https://webmail.example.net/' : undef);
+
+        if ($place eq 'office' && $person->{company}{stripped}) {
+            $header =~ s/^Accept-Language: .*\r\n//m;
+        }
+
         return $self->_fetch($mail, $time, "browser, $place", 'person',
-                             $address,
-                             _image($b, $person->{number} % 3
-                                        ? 'https://webmail.example.net/'
-                                        : undef));
+                             $address, $header);
     }
 
     my $header = $program eq 'apple-mail' ? _apple_mail()
@@ -944,9 +994,9 @@ sub _place {
                        && $person->{program} eq 'outlook-desktop';
 
     if ($place eq 'office') {
-        return $company->{zscaler}
-               ? ('zscaler', $self->_address($company->{zscaler}))
-               : ('office', $company->{office});
+        return ($company->{proxy} // 'office',
+                $company->{exit} ? $self->_address($company->{exit})
+                                 : $company->{office});
     }
 
     if ($person->{vpn}) {
@@ -1090,8 +1140,7 @@ sub _deliver {
     } elsif ($person->{provider} eq 'microsoft'
              && $self->_chance('microsoft.scan'))
     {
-        my ($eop) = grep { $_->{name} eq 'eop' }
-                    map { $_->[0] } @{$self->{gateways}};
+        my ($eop) = grep { $_->{name} eq 'eop' } @{$self->{gateways}};
 
         $self->_scan($mail, $eop, $time) if $eop;
     }
@@ -1185,7 +1234,8 @@ sub _newsletter {
                      'newsletter.delay', $self->_chance('newsletter.opened'));
 
         for my $fetch (@{$self->{fetches}}[$from .. $#{$self->{fetches}}]) {
-            $fetch->{kind} = 'newsletter at nine';
+            $fetch->{kind} = 'newsletter at nine'
+                if $fetch->{truth} eq 'person';
         }
 
         $handed += 50;

@@ -11,12 +11,11 @@ module made of it
 
     my $simulation = Test::MailPing::Simulation->new();
 
-    my $result = $simulation->run($day, sent => 1);
-    my $score = score($result);
+    my $cases = $simulation->run($day, sent => 1);
 
-    print report_kinds({ 'after' => $score });
+    print "$_\n" for (promises_broken(score($cases, 1)));
 
-    $simulation->done();
+    $simulation->end();
 
 =head1 DESCRIPTION
 
@@ -30,7 +29,13 @@ of cases: the fetch with C<open>, C<person> (undef where there is none),
 C<verdict>, C<reasons> and C<provider> as they were written first, and in
 C<after> a hash of the same as amendments left them.
 
-Between entries and fetches there must be a bijection; else run() dies.
+A fetch and its entry meet by the mail and the time to the millisecond.  run()
+dies when a fetch has no entry or an entry no fetch, so also when nginx lives
+at another time than the day's.
+
+Entries that stand for several fetches are written by a timer, of which one
+second passes while hours of the day do: they stand for more than a minute, and
+their counts are as exact as ever.
 
 =cut
 
@@ -45,7 +50,8 @@ use Test::MailPing qw(repository run_command wait_for);
 use Test::MailPing::Accuracy qw(wilson);
 use Test::MailPing::MMDB qw(mmdb_write asn_record);
 
-our @EXPORT = qw(score score_add reliability groups_of kind_class);
+our @EXPORT = qw(score score_add promises_broken reliability deciles_off
+                 decile_used decile_name groups_of class_counts);
 
 use constant CONNECTIONS => 4;
 use constant PAGE => 2000;
@@ -87,10 +93,11 @@ END
 
 =item new()
 
-=item run(DAY, sent => 1, rules => TEXT)
+=item run(DAY, sent => 1, rules => TEXT, clock => 1)
 
 Without C<sent> no token says when its mail was sent.  C<rules> are an
-operator's, on top of the built-in ones.
+operator's, on top of the built-in ones.  Without C<clock> nginx lives in our
+time.
 
 =cut
 
@@ -107,6 +114,9 @@ sub run {
     my $begin = time();
     my $t = Test::MailPing->new(log => $self->{log}, timeout => 1800);
 
+    # what a run that died left behind
+
+    $self->{t}->remove() if $self->{t};
     $self->{t} = $t;
 
     my $shim = $t->path('clock.so');
@@ -119,7 +129,11 @@ sub run {
     # the memory has to be older than the mails
 
     $t->write_file('clock', pack('Q', $day->start() - 2 * 86_400_000));
-    $t->{wrap} = [ 'env', "LD_PRELOAD=$shim", 'CLOCK=' . $t->path('clock') ];
+
+    if ($options{clock} // 1) {
+        $t->{wrap} = [ 'env', "LD_PRELOAD=$shim",
+                       'CLOCK=' . $t->path('clock') ];
+    }
 
     mmdb_write($t->path('asn.mmdb'), 'GeoLite2-ASN',
                [ map { [ $_->[0], asn_record(0 + $_->[1], $_->[2]) ] }
@@ -137,9 +151,8 @@ sub run {
     $t->start();
 
     $self->_send($day, $options{sent} // 1);
-    $self->{sent_at} = time() - $begin;
 
-    my $cases = $self->_join($day);
+    my $cases = $self->join_entries($day, $self->_entries($day));
 
     $self->{seconds} = time() - $begin;
 
@@ -147,16 +160,14 @@ sub run {
 }
 
 
-=item seconds()
+=item seconds(), amendments()
 
-How long the last run took.
+How long the last run took, and how many amendments there were.
 
-=item done(), problems()
+=item end()
 
-End the nginx and Redis of the last run, as done() and problems() of
-L<Test::MailPing>; problems() removes everything as well.
-
-=back
+Ends nginx and Redis of the last run, and returns what the harness found wrong
+with them, see problems() of L<Test::MailPing>.
 
 =cut
 
@@ -165,22 +176,18 @@ sub seconds {
 }
 
 
-sub test {
-    return $_[0]{t};
+sub amendments {
+    return $_[0]{amendments};
 }
 
 
-sub done {
-    $_[0]{t}->done();
-}
-
-
-sub problems {
+sub end {
     my ($self) = @_;
 
-    my @problems = $self->{t}->problems();
+    my $t = delete $self->{t};
+    my @problems = $t->problems();
 
-    $self->{t}->remove();
+    $t->remove();
 
     return @problems;
 }
@@ -208,9 +215,7 @@ sub _send {
                          flags => $sent && $mail->{handover} ? 1 : 0,
                          hint => $mail->{hint});
 
-        sysseek($clock, 0, SEEK_SET);
-        syswrite($clock, pack('Q', $fetch->{time})) == 8
-            || die "cannot set the clock: $!\n";
+        _set_clock($clock, $fetch->{time});
 
         my $header = $fetch->{header} =~ s/%HOST%/t.example.com/r;
 
@@ -221,6 +226,21 @@ sub _send {
     }
 
     $_->close() for (@connections);
+
+    # what is counted for a minute becomes due
+
+    _set_clock($clock, $day->end() + 120_000);
+}
+
+
+# The file is mapped by nginx, which waits for the next fetch.
+
+sub _set_clock {
+    my ($clock, $time) = @_;
+
+    sysseek($clock, 0, SEEK_SET);
+    syswrite($clock, pack('Q', $time)) == 8
+        || die "cannot set the clock: $!\n";
 }
 
 
@@ -250,109 +270,105 @@ sub _exchange {
 }
 
 
-# All entries, once Redis has as many as the module recorded.
+# All entries.  Those that stand for several fetches are written by a timer of
+# the module, when the day's clock is a minute further.
 
 sub _entries {
-    my ($self) = @_;
+    my ($self, $day) = @_;
 
     my $t = $self->{t};
-    my $redis = $t->redis();
-    my $last = -1;
-
-    # amendments are delivered after the opens that they correct
-
-    wait_for(sub {
-        my $length = $redis->length();
-        my $waiting = $t->status()->{spool}{undelivered} // 0;
-        my $same = $length == $last && $waiting == 0;
-
-        $last = $length;
-        select(undef, undef, undef, 0.2) if !$same;
-
-        return $same;
-    }, 60) || die "the spool is not delivered\n";
-
+    my $fetches = $day->fetches();
+    my $told = 0;
     my @entries;
+
     my $from = '-';
 
-    for ( ;; ) {
-        my $page = $redis->command('XRANGE', 'mailping:opens', $from, '+',
-                                   'COUNT', PAGE);
+    my $read = sub {
+        for ( ;; ) {
+            my $page = $t->redis()->command('XRANGE', 'mailping:opens', $from,
+                                            '+', 'COUNT', PAGE);
 
-        push(@entries, map { { @{$_->[1]} } } @$page);
+            for (@$page) {
+                my %e = @{$_->[1]};
 
-        last if @$page < PAGE;
+                $told += $e{count} if $e{type} eq 'open';
+                push(@entries, \%e);
+            }
 
-        $from = "($page->[-1][0]";
-    }
+            last if !@$page;
+
+            $from = "($page->[-1][0]";
+        }
+    };
+
+    wait_for(sub {
+        my $undelivered = $t->status()->{spool}{undelivered};
+
+        $read->();
+
+        return $undelivered == 0 && $told >= $fetches;
+    }, 30) || die "the entries tell of $told fetches, not of $fetches\n";
 
     return @entries;
 }
 
 
-# To each fetch the entry of its mail and time.  An entry that stands for
-# several fetches has those of its mail in the minute before and after it that
-# no other entry has.
+=item join_entries(DAY, ENTRIES...)
 
-sub _join {
-    my ($self, $day) = @_;
+The cases of a day and its entries: to each fetch the entry of its mail and
+time.  An entry that stands for several fetches describes the first of them, and
+has the next of its mail that have no entry of their own.
 
-    my (%opens, %amended, @collapsed, %waiting);
+=back
 
-    for my $e ($self->_entries()) {
+=cut
+
+sub join_entries {
+    my ($self, $day, @entries) = @_;
+
+    my (%opens, %amended, %waiting, @cases);
+
+    for my $e (@entries) {
         if ($e->{type} eq 'amend') {
             push(@{$amended{$e->{ref}}}, $e);
 
         } elsif ($e->{type} ne 'open') {
             die "an entry of type \"$e->{type}\"\n";
 
-        } elsif ($e->{count} > 1) {
-            push(@collapsed, $e);
+        } elsif ($opens{"$e->{id} $e->{time}"}) {
+            die "two entries of $e->{id} at $e->{time}\n";
 
         } else {
-            die "two entries of $e->{id} at $e->{time}\n"
-                if $opens{"$e->{id} $e->{time}"};
-
             $opens{"$e->{id} $e->{time}"} = $e;
         }
     }
 
-    my @cases;
+    # more fetches that the last entries of a mail stand for, and their entry
+
+    my %more;
 
     for my $fetch ($day->fetches()) {
         my $id = $day->mail($fetch->{mail})->{id};
         my $e = delete $opens{"$id $fetch->{time}"};
+        my $open = $more{$id} //= [];
 
         if ($e) {
-            push(@cases, _case($fetch, $e, \%amended));
+            push(@$open, [ $e, $e->{count} - 1 ]) if $e->{count} > 1;
+
+        } elsif (@$open) {
+            $e = $open->[0][0];
+            shift(@$open) if --$open->[0][1] == 0;
 
         } else {
-            push(@{$waiting{$id}}, $fetch);
+            die "a fetch without an entry: $id at $fetch->{time}\n";
         }
+
+        push(@cases, _case($fetch, $e, \%amended));
     }
 
-    for my $e (@collapsed) {
-        my @near = sort { abs($a->{time} - $e->{time})
-                          <=> abs($b->{time} - $e->{time}) }
-                   grep { !$_->{used}
-                          && abs($_->{time} - $e->{time}) <= 60_000 }
-                   @{$waiting{$e->{id}} // []};
+    my @rest = (keys %opens, map { @$_ } values %more);
 
-        die "an entry for $e->{count} fetches of $e->{id}, "
-            . scalar(@near) . " were there\n" if @near < $e->{count};
-
-        for my $fetch (@near[0 .. $e->{count} - 1]) {
-            $fetch->{used} = 1;
-            push(@cases, _case($fetch, $e, \%amended));
-        }
-    }
-
-    my @lost = grep { !$_->{used} } map { @$_ } values %waiting;
-
-    $_->{used} = 0 for (map { @$_ } values %waiting);
-
-    die scalar(@lost) . ' fetches without an entry, ' . scalar(keys %opens)
-        . " entries without a fetch\n" if @lost || %opens;
+    die scalar(@rest) . " entries without a fetch\n" if @rest;
 
     my %known = map { $_->{event} => 1 } @cases;
     my @strange = grep { !$known{$_} } keys %amended;
@@ -461,8 +477,7 @@ sub score_add {
 }
 
 
-# 0 to 10 are the first, 11 to 20 the second, so that no decile is on both
-# sides of a threshold but the one that 80 begins.
+# 0 to 10 are the first, 11 to 20 the second.
 
 sub _decile {
     my ($person) = @_;
@@ -471,13 +486,13 @@ sub _decile {
 }
 
 
-=item kind_class(SCORE, TRUTH)
+=item class_counts(SCORE, TRUTH)
 
-Counts of a truth: a hash of open, and "all".
+How many fetches of a truth are "yes", "maybe", "no", and "all".
 
 =cut
 
-sub kind_class {
+sub class_counts {
     my ($score, $truth) = @_;
 
     my %counts = (yes => 0, maybe => 0, no => 0,
@@ -486,6 +501,43 @@ sub kind_class {
     $counts{all} = $counts{yes} + $counts{maybe} + $counts{no};
 
     return \%counts;
+}
+
+
+=item promises_broken(SCORE)
+
+What the classifier promises of the field and does not keep, one line each.
+
+=cut
+
+my @promises = (
+    [ 'person', 'yes', 'at least', 90 ],
+    [ 'person', 'no', 'at most', 0.5 ],
+    [ 'gateway', 'no', 'at least', 80 ],
+    [ 'gateway', 'yes', 'at most', 2 ],
+);
+
+sub promises_broken {
+    my ($score) = @_;
+
+    my @broken;
+
+    for (@promises) {
+        my ($truth, $open, $bound, $percent) = @$_;
+
+        my $counts = class_counts($score, $truth);
+        my $share = $counts->{all} ? 100 * $counts->{$open} / $counts->{all}
+                                   : -1;
+
+        if ($share < 0 || ($bound eq 'at least' ? $share < $percent
+                                                : $share > $percent))
+        {
+            push(@broken, sprintf('%s %s: %.2f %%, %s %g %% promised', $truth,
+                                  $open, $share, $bound, $percent));
+        }
+    }
+
+    return @broken;
 }
 
 
@@ -522,7 +574,8 @@ sub reliability {
 
         my $cells = $score->{cells}{$i};
 
-        my @cells = sort { abs($b->[3]) <=> abs($a->[3]) || $a->[0] cmp $b->[0] }
+        my @cells = sort { abs($b->[3]) <=> abs($a->[3])
+                           || $a->[0] cmp $b->[0] }
                     map {
                         my ($count, $sum) = @{$cells->{$_}};
                         my $truth = /^person\t/ ? 100 : 0;
@@ -542,6 +595,57 @@ sub reliability {
     }
 
     return \@table;
+}
+
+
+=item deciles_off(TABLE)
+
+What is wrong with the deciles in use, which have at least one in two hundred
+cases: fewer than 1,000 cases, or a mean person that is more than 5 points off.
+
+=cut
+
+sub deciles_off {
+    my ($table) = @_;
+
+    my @off;
+    my $all = 0;
+
+    $all += $_->{count} for (@$table);
+
+    for my $d (@$table) {
+        next if !decile_used($d, $all);
+
+        my $name = decile_name($d);
+
+        push(@off, "$name: $d->{count} cases") if $d->{count} < 1000;
+        push(@off, sprintf('%s: person %.1f, share %.1f', $name, $d->{person},
+                           $d->{share}))
+            if abs($d->{person} - $d->{share}) > 5;
+    }
+
+    return @off;
+}
+
+
+=item decile_used(DECILE, ALL), decile_name(DECILE)
+
+Whether a decile is in use, and "11-20".
+
+=cut
+
+sub decile_used {
+    my ($d, $all) = @_;
+
+    return $d->{count} * 200 >= $all;
+}
+
+
+sub decile_name {
+    my ($d) = @_;
+
+    return sprintf('%d-%d', $d->{decile} ? 10 * $d->{decile} + 1 : 0,
+                   10 * $d->{decile} + 10);
 }
 
 
