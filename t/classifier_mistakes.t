@@ -110,7 +110,7 @@ firefox     AS64500 +50        20s  -          maybe  scanner  -         21-79
 chrome      home +50           20s  -          maybe  scanner  -     all after
 # never of Microsoft's network and of companies' proxies
 edge        microsoft +50      5s   microsoft  maybe  scanner  microsoft  all
-edge        microsoft +50      2m   -          maybe  proxied  microsoft  all
+edge        microsoft +50      2m   -          yes    proxied  microsoft  all
 chrome      zscaler +50        20s  -          maybe  human    zscaler   all
 # sending not known: no evidence
 chrome      home +50           -    -          yes    human    -         all
@@ -217,12 +217,12 @@ chrome        barracuda-aws  66s  gateway  no     scanner  barracuda
 chrome        leaseweb       66s  gateway  no     scanner  -
 chrome        aws            66s  gateway  no     scanner  -
 chrome        m247           66s  gateway  maybe  human    -
-chrome        proofpoint     4h   gateway  maybe  human    proofpoint
-chrome        mimecast       4h   gateway  maybe  human    mimecast
+chrome        proofpoint     4h   gateway  maybe  scanner  proofpoint
+chrome        mimecast       4h   gateway  maybe  scanner  mimecast
 chrome        aws            4h   gateway  maybe  human    -
 # by day or years: no blocking for good, and no counting either
 chrome        leaseweb       30d  -        maybe  human    -
-chrome x5     proofpoint     30d  gateway  maybe  human    proofpoint
+chrome x5     proofpoint     30d  gateway  maybe  scanner  proofpoint
 END
 
 

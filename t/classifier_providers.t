@@ -208,7 +208,7 @@ safari          proofpoint     8m   gateway  no     scanner  proofpoint
 chrome          AS26211        2m   gateway  no     scanner  proofpoint
 chrome          AS52129        2m   gateway  no     scanner  proofpoint
 chrome          AS13916        2m   gateway  no     scanner  proofpoint
-chrome          proofpoint     3h   gateway  maybe  human    proofpoint
+chrome          proofpoint     3h   gateway  maybe  scanner  proofpoint
 chrome          mimecast       5s   gateway  no     scanner  mimecast
 chrome          AS33538        2m   gateway  no     scanner  mimecast
 chrome          AS39588        2m   gateway  no     scanner  mimecast
@@ -216,12 +216,12 @@ chrome          AS42427        2m   gateway  no     scanner  mimecast
 chrome          AS60492        2m   gateway  no     scanner  mimecast
 chrome          AS397726       2m   gateway  no     scanner  mimecast
 chrome          AS136792       2m   gateway  no     scanner  mimecast
-edge            mimecast       3h   gateway  maybe  human    mimecast
+edge            mimecast       3h   gateway  maybe  scanner  mimecast
 chrome          cisco          1m   gateway  no     scanner  cisco
-edge            cisco          1d   gateway  maybe  human    cisco
+edge            cisco          1d   gateway  maybe  scanner  cisco
 chrome          barracuda      1m   gateway  no     scanner  barracuda
 chrome          barracuda-aws  1m   gateway  no     scanner  barracuda
-edge            barracuda      1d   gateway  maybe  human    barracuda
+edge            barracuda      1d   gateway  maybe  scanner  barracuda
 chrome          symantec       1m   gateway  no     scanner  symantec
 chrome          trendmicro     1m   gateway  no     scanner  trendmicro
 chrome          forcepoint     1m   gateway  no     scanner  forcepoint

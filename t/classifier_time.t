@@ -81,8 +81,8 @@ edge            AS8075      1h   microsoft  yes    proxied  microsoft
 chrome          microsoft   5s   -          maybe  scanner  microsoft
 edge            AS8075      5s   microsoft  maybe  scanner  microsoft  25-35
 chrome          microsoft6  5s   gateway    maybe  scanner  microsoft
-chrome          microsoft   5m   -          maybe  proxied  microsoft  50-65
-chrome          AS8075      5m   -          maybe  proxied  microsoft  50-65
+chrome          microsoft   5m   -          yes    proxied  microsoft   80-95
+chrome          AS8075      5m   -          yes    proxied  microsoft   80-95
 chrome          microsoft   -    -          maybe  proxied  microsoft
 # whoever reads mail with a mail program on Azure's desktops
 outlook         microsoft   1h   microsoft  yes    human    -
@@ -108,7 +108,7 @@ chrome-lean     AS14061      5m     -        no     scanner  -
 chrome          aws          5m     gateway  no     scanner  -
 firefox         aws6         9m     -        no     scanner  -
 safari          leaseweb     595s   -        no     scanner  -
-edge            hetzner      601s   -        maybe  human    -
+edge            hetzner      601s   -        maybe  scanner  -
 chrome          ovh          1h     -        maybe  human    -
 chrome          AS14061      1d     gateway  maybe  human    -
 chrome          aws          1h     -        maybe  human    -
@@ -218,7 +218,7 @@ yahoo           yahoo         1h    -     yes    proxied   yahoo
 yahoo           aws           1h    -     maybe  proxied   yahoo
 chrome          microsoft     1h    -     yes    proxied   microsoft
 chrome          microsoft     5s    -     maybe  scanner   microsoft  25-35
-chrome          microsoft     5m    -     maybe  proxied   microsoft  50-65
+chrome          microsoft     5m    -     yes    proxied   microsoft   80-95
 chrome          eop-40.92     1h    -     no     scanner   microsoft
 chrome          aws           5m    -     no     scanner   -
 chrome          aws           1h    -     maybe  human     -
@@ -230,7 +230,7 @@ chrome          symantec      5m    -     no     scanner   symantec
 chrome          trendmicro    5m    -     no     scanner   trendmicro
 chrome          forcepoint    5m    -     no     scanner   forcepoint
 chrome          fortinet      5m    -     no     scanner   fortinet
-chrome          fortinet      1d    -     maybe  human     fortinet
+chrome          fortinet      1d    -     maybe  scanner   fortinet
 chrome          zscaler       1h    -     yes    human     zscaler
 chrome          proton        1h    -     maybe  proxied   proton
 chrome          fastmail      1h    -     yes    proxied   fastmail

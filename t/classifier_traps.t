@@ -46,7 +46,7 @@ chrome         AS395747  1h   -        yes    human    -
 safari         AS395747  2d   gateway  yes    human    -
 # Symantec, which it calls Cisco: a gateway, and not that one
 chrome         AS21345   5m   gateway  no     scanner  symantec
-chrome         AS21345   1h   -        maybe  human    symantec
+chrome         AS21345   1h   -        maybe  scanner  symantec
 END
 
 $truth->add('numbers', $numbers);
@@ -78,9 +78,9 @@ chrome         AS13335           1h   -          yes    human     -
 # the rest of Akamai is on lists of data centers
 chrome         AS20940           1h   -          yes    human     -
 # Proofpoint's and Mimecast's isolation, Forcepoint's web proxy: people, later
-chrome         proofpoint        2h   gateway    maybe  human     proofpoint
-chrome         mimecast          2h   gateway    maybe  human     mimecast
-chrome         forcepoint        2h   gateway    maybe  human     forcepoint
+chrome         proofpoint        2h   gateway    maybe  scanner   proofpoint
+chrome         mimecast          2h   gateway    maybe  scanner   mimecast
+chrome         forcepoint        2h   gateway    maybe  scanner   forcepoint
 # Zscaler is neither a data center nor a mail gateway
 chrome         zscaler           2h   gateway    yes    human     zscaler
 chrome         AS22616           2h   gateway    yes    human     zscaler

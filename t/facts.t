@@ -57,8 +57,8 @@ my @editions = (
       '704d4c3979a172f0aa84577eb833bc66903c9a59d22934c4768be2699a23f2a5' ],
     [ 172,
       '6804790c26e783a84a105292ed3929ddae7fbb963cab97384817397be57256bc' ],
-    [ 177,
-      '6645b81fcfe2a6fc29ed38b39dc3d69babda0599e873d0cc89722ecc66bbf9a1' ],
+    [ 178,
+      '5a534b143fd684b920daab7bd40a060916be677d1b8fa404c2e79faadd9bceba' ],
 );
 
 

@@ -190,4 +190,5 @@ const char *const  mailping_published_facts[MAILPING_FACTS_STORED] = {
     [174] = "scanned",
     [175] = "quick>=70",
     [176] = "agents>=2",
+    [177] = "age<30m",
 };

@@ -194,7 +194,7 @@ static const verdict_case_t  verdicts[] = {
     { "a browser from AS8075 after five minutes",
       { .agent = CHROME, .addr = MICROSOFT, .asn = AS_MICROSOFT,
         .age = 5 * MINUTE },
-      "maybe proxied microsoft chrome" },
+      "yes proxied microsoft chrome" },
     { "a browser from AS8075, sending not known",
       { .agent = CHROME, .addr = MICROSOFT, .asn = AS_MICROSOFT },
       "maybe proxied microsoft chrome" },
@@ -336,7 +336,7 @@ static const verdict_case_t  verdicts[] = {
       "no scanner proofpoint chrome" },
     { "Proofpoint days later (browser isolation)",
       { .agent = CHROME, .addr = PROOFPOINT, .asn = 22843, .age = 3 * DAY },
-      "maybe human proofpoint chrome" },
+      "maybe scanner proofpoint chrome" },
     { "Proofpoint, sending not known",
       { .agent = CHROME, .addr = PROOFPOINT, .asn = 22843 },
       "maybe scanner proofpoint chrome" },
@@ -367,7 +367,7 @@ static const verdict_case_t  verdicts[] = {
       "no scanner fortinet chrome" },
     { "a person of Fortinet's company, later",
       { .agent = CHROME, .addr = "12.34.97.1", .asn = 40934, .age = DAY },
-      "maybe human fortinet chrome" },
+      "maybe scanner fortinet chrome" },
 
     /* networks that other trackers' lists take for gateways */
 

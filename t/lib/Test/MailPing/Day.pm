@@ -58,13 +58,14 @@ my %schema = (
         gmail.eager gmail.repeat outlook-web.image company.own-asn
         company.zscaler company.cloud company.stripped company.gateway
         isolation.share isolation.hosting scan.share scan.again scan.head
-        microsoft.scan newsletter.opened bots.share)),
+        microsoft.scan newsletter.opened single.share single.opened
+        bots.share)),
     (map { $_ => 'curve' } qw(
         hours batch.lead delivery.delay greylist.delay open.delay again.delay
         forward.delay apple.delay gmail.prefetch-delay gmail.repeat-delay
         scan.fast scan.spread
         scan.farm-delay scan.again-delay scan.hold newsletter.delay
-        bots.delay)),
+        single.delay bots.delay)),
     (map { $_ => 'steps' } qw(
         batch.size batch.rate company.size scan.fetches scan.farm
         gmail.repeats)),
@@ -318,6 +319,7 @@ sub new {
     $self->_make_companies();
     $self->_make_persons();
     $self->_newsletter();
+    $self->_singles();
     $self->_batches();
     $self->_arrange();
 
@@ -1110,6 +1112,7 @@ sub _mail {
         recipient => "r$person->{number}",
         sent => floor(($batch->{handover} ? $handed : $minted) / 1000),
         handover => $batch->{handover},
+        single => $batch->{single},
         hint => $hint,
         handed => $handed,
         provider => $person->{provider},
@@ -1155,7 +1158,9 @@ sub _deliver {
             if defined $delay;
     }
 
-    $self->_read($mail, $person, $time, 'open.delay', $self->_chance('opened'));
+    $self->_read($mail, $person, $time, $mail->{single} ? 'single.delay'
+                                                       : 'open.delay',
+                 $self->_chance($mail->{single} ? 'single.opened' : 'opened'));
 }
 
 
@@ -1239,6 +1244,29 @@ sub _newsletter {
         }
 
         $handed += 50;
+    }
+}
+
+
+sub _singles {
+    my ($self) = @_;
+
+    my $p = $self->{p};
+
+    for my $i (1 .. $p->{mails} * $p->{'single.share'}) {
+        my $person = _pick($self->{persons});
+        my $minted = $self->{start} + $self->_curve('hours');
+
+        my $batch = {
+            hint => $self->_mix('batch.hint'),
+            handover => $self->_chance('batch.handover'),
+            single => 1,
+        };
+
+        my $mail = $self->_mail($person, $minted,
+                                $minted + int(rand(1000)), $batch);
+
+        $self->_deliver($mail, $person);
     }
 }
 
