@@ -122,31 +122,47 @@ $truth{$_->{truth}}++ for (@fetches);
 is(join(' ', sort keys %truth), 'gateway machine person shielded', 'truths');
 
 
-# the curve of opens, by first looks at mail that nothing delays
+# the curves of opens, of lists and of mails for one person, by first looks at
+# mail that nothing delays
 
-my $plain = day(8000, 'recipients' => 'other=1',
-                'programs.other' => 'browser=1',
-                'greylist.share' => 0, 'opened' => 1, 'forward.share' => 0,
-                'again.share' => 0, 'redirect.share' => 0, 'bots.share' => 0,
-                'delivery.delay' => '1ms=1', 'newsletter.size' => 1,
-                'hours' => '1h=1');
-my %delay;
+my %opens = (
+    'a list\'s' => [ 0, [ 60, 0.012 ], [ 600, 0.09 ], [ 3600, 0.27 ],
+                    [ 21600, 0.52 ], [ 86400, 0.78 ] ],
+    'a single' => [ 1, [ 10, 0.01 ], [ 60, 0.08 ], [ 600, 0.30 ],
+                    [ 3600, 0.55 ], [ 21600, 0.80 ], [ 86400, 0.95 ] ],
+);
 
-for my $fetch ($plain->fetches()) {
-    $delay{$fetch->{mail}} //= $fetch->{time}
-                               - $plain->mail($fetch->{mail})->{handed};
+for my $name (sort keys %opens) {
+    my ($single, @points) = @{$opens{$name}};
+
+    my $plain = day(8000, 'recipients' => 'other=1',
+                    'programs.other' => 'browser=1', 'greylist.share' => 0,
+                    'opened' => 1, 'single.opened' => 1,
+                    'single.share' => $single, 'forward.share' => 0,
+                    'again.share' => 0, 'redirect.share' => 0,
+                    'bots.share' => 0, 'delivery.delay' => '1ms=1',
+                    'newsletter.size' => 1, 'hours' => '1h=1');
+    my %delay;
+
+    for my $fetch ($plain->fetches()) {
+        $delay{$fetch->{mail}} //= $fetch->{time}
+                                   - $plain->mail($fetch->{mail})->{handed};
+    }
+
+    # the newsletter's one mail
+
+    delete $delay{0};
+
+    for my $point (@points) {
+        my ($seconds, $share) = @$point;
+
+        chance(scalar(grep { $_ <= 1000 * $seconds } values %delay),
+               scalar($plain->mails()) - 1, $share,
+               "$name mail opened within $seconds s");
+    }
 }
 
-delete $delay{0};
-
-for my $point ([ 60, 0.012 ], [ 600, 0.09 ], [ 3600, 0.27 ], [ 21600, 0.52 ],
-               [ 86400, 0.78 ])
-{
-    my ($seconds, $share) = @$point;
-
-    chance(scalar(grep { $_ <= 1000 * $seconds } values %delay), 7999, $share,
-           "opened within $seconds s");
-}
+chance(scalar(grep { $_->{single} } @mails), 20_000, 0.30, 'single mails');
 
 
 # gateways have their shares of companies' mail, company by company
@@ -176,7 +192,8 @@ for my $case ([ 'own network', 0.15 + 0.11 + 0.05 + 0.04 + 0.02 + 0.02 ],
 # what a share of none or of all means
 
 my %without = (
-    'nobody opens' => [ { opened => 0, 'newsletter.opened' => 0 },
+    'nobody opens' => [ { opened => 0, 'single.opened' => 0,
+                          'newsletter.opened' => 0 },
                         sub { $_[0]{truth} eq 'person' } ],
     'no protection' => [ { 'apple.protected' => 0 },
                          sub { $_[0]{truth} eq 'shielded' } ],

@@ -1112,7 +1112,7 @@ sub _mail {
         recipient => "r$person->{number}",
         sent => floor(($batch->{handover} ? $handed : $minted) / 1000),
         handover => $batch->{handover},
-        single => $batch->{single},
+        single => $batch->{single} // 0,
         hint => $hint,
         handed => $handed,
         provider => $person->{provider},
