@@ -107,8 +107,11 @@ sub wrk {
 
 
 # One processor judges a fetch in less than a microsecond, and ten times the
-# rules cost less than 1.3 times that.  "Dense" is no bound: half of the rules
-# that are more ask for nothing but what is true of most fetches.
+# rules cost less than 1.3 times that: the built-in rules and nine copies of
+# each, under other names, or nine variations of each, with other weights and
+# conditions, as an operator would write them; ten times as many hold then.
+# "Dense" is no bound: half of the rules that are more ask for nothing but what
+# is true of most fetches.  See bench_rules() for how they are made.
 
 sub bench_classify {
     my $dir = File::Temp::tempdir('mailping-XXXXXXXX', TMPDIR => 1,
@@ -118,16 +121,19 @@ sub bench_classify {
     my $addresses = bench_networks("$dir/networks", $options{networks});
 
     bench_fetches("$dir/fetches", $options{fetches}, $addresses);
-    bench_rules("$dir/more", 10, 0);
-    bench_rules("$dir/dense", 10, 50);
 
-    my ($more, $dense) = map {
-        bench_run($program, $options{rounds}, "$dir/fetches", "$dir/networks",
-                  "$dir/$_")
-    } qw(more dense);
+    my %runs;
+
+    for my $kind (qw(varied copies dense)) {
+        bench_rules("$dir/$kind", 10, $kind);
+        $runs{$kind} = bench_run($program, $options{rounds}, "$dir/fetches",
+                                 "$dir/networks", "$dir/$kind");
+    }
+
+    my $varied = $runs{varied};
 
     printf("%d fetches, %.0f bytes of agent, %d networks besides the built-in"
-           . " ones\n\n", $more->{fetches}[0], $more->{bytes}[0],
+           . " ones\n\n", $varied->{fetches}[0], $varied->{bytes}[0],
            $options{networks});
     print "               ns of processor time\n";
     print "step             median    fastest\n";
@@ -137,12 +143,12 @@ sub bench_classify {
     {
         # a step is the difference of two runs; the fastest says nothing
 
-        printf("%-12s  %9.1f\n", $step, $more->{$step}[0]);
+        printf("%-12s  %9.1f\n", $step, $varied->{$step}[0]);
     }
 
-    for ([ 'whole', $more, 'whole', 'rules' ],
-         [ 'ten times', $more, 'more', 'rules-more' ],
-         [ 'dense', $dense, 'more', 'rules-more' ])
+    for ([ 'whole', $varied, 'whole', 'rules' ],
+         map({ [ $_, $runs{$_}, 'more', 'rules-more' ] }
+             qw(copies varied dense)))
     {
         my ($name, $run, $key, $rules) = @$_;
 
@@ -151,16 +157,24 @@ sub bench_classify {
                $run->{$rules =~ s/rules/hold/r}[0]);
     }
 
-    my $whole = $more->{whole}[0];
-    my $ratio = $more->{ratio}[0];
+    my $whole = $varied->{whole}[0];
+    my $failed = $whole >= 1000;
 
-    printf("\nwhole      %8.1f ns   %s\n", $whole,
-           $whole < 1000 ? 'below 1,000' : 'NOT below 1,000');
-    printf("ten times  %8.2f      %s\n", $ratio,
-           $ratio < 1.3 ? 'below 1.3' : 'NOT below 1.3');
-    printf("dense      %8.2f\n", $dense->{ratio}[0]);
+    print "\n                 median    fastest\n";
+    printf("%-12s  %9.1f  %9.1f   %s\n", 'whole', @{$varied->{whole}},
+           $failed ? 'NOT below 1,000' : 'below 1,000');
 
-    exit($whole < 1000 && $ratio < 1.3 ? 0 : 1);
+    for my $kind (qw(copies varied)) {
+        my @ratio = @{$runs{$kind}{ratio}};
+
+        printf("%-12s  %9.2f  %9.2f   %s\n", $kind, @ratio,
+               $ratio[0] < 1.3 ? 'below 1.3' : 'NOT below 1.3');
+        $failed ||= $ratio[0] >= 1.3;
+    }
+
+    printf("%-12s  %9.2f  %9.2f\n", 'dense', @{$runs{dense}{ratio}});
+
+    exit($failed ? 1 : 0);
 }
 
 

@@ -14,54 +14,50 @@
 #define MAILPING_NO_RULE     UINT16_MAX
 
 
-/* what the rules that hold add up to */
+/*
+ * What the rules that hold add up to.  Two tables are taken in turn, as one has
+ * to wait for what was just written to it, and the first has it all in the end.
+ */
 
 typedef struct {
-    uint32_t  heaviest[MAILPING_GROUPS][MAILPING_CLASSES];   /* keys */
-    uint16_t  decided;             /* the "set" rule that decides, if any */
-    unsigned  evidence;            /* of agent or network */
+    mailping_keys_t  heaviest[2][MAILPING_GROUPS];
+    uint16_t         decided;      /* the "set" rule that decides, if any */
 } mailping_tally_t;
 
 
-/* what a condition must not meet */
-
-typedef struct {
-    uint64_t  is[MAILPING_FACTS_WORDS];      /* not true: false or unknown */
-    uint64_t  isnt[MAILPING_FACTS_WORDS];
-} mailping_against_t;
-
-
-static void mailping_classify_range(const mailping_rules_t *rs,
-    const mailping_against_t *against, mailping_tally_t *t, uint32_t from,
-    uint32_t to);
-static int mailping_classify_fails(const mailping_against_t *against,
-    const mailping_test_t *test);
+static void mailping_classify_index(const mailping_rules_t *rs,
+    const uint64_t *against, mailping_tally_t *t);
+static unsigned mailping_classify_hits(const mailping_rules_t *rs,
+    const uint64_t *against, uint32_t from, uint32_t to, uint16_t *hit);
 static int mailping_classify_tests(const mailping_rules_t *rs,
-    const mailping_against_t *against, uint32_t first, unsigned n);
+    const uint64_t *against, uint32_t first, unsigned n);
 static void mailping_classify_tally(const mailping_rules_t *rs,
-    mailping_tally_t *t, const mailping_candidate_t *candidate);
+    mailping_tally_t *t, unsigned i, unsigned group, unsigned turn);
+static void mailping_classify_heaviest(mailping_keys_t *restrict heaviest,
+    const mailping_keys_t *restrict keys);
+static void mailping_classify_set(const mailping_rules_t *rs,
+    mailping_tally_t *t, unsigned i);
 static void mailping_classify_decide(const mailping_rules_t *rs,
     mailping_judgement_t *j, unsigned i);
-static void mailping_classify_count(const mailping_rules_t *rs,
+static unsigned mailping_classify_count(const mailping_rules_t *rs,
     mailping_judgement_t *j, const mailping_tally_t *t,
     int sum[MAILPING_CLASSES]);
+static int32_t mailping_classify_max(int32_t a, int32_t b);
 static void mailping_classify_verdict(const mailping_rules_t *rs,
     mailping_judgement_t *j, const int sum[MAILPING_CLASSES],
     unsigned evidence);
 static unsigned mailping_classify_largest(const int sum[MAILPING_CLASSES],
     unsigned from, unsigned to);
-static int mailping_classify_abs(int n);
 
 
 void
 mailping_classify(const mailping_rules_t *rs, const mailping_facts_t *f,
     mailping_judgement_t *j, uint16_t *fired, unsigned *nfired)
 {
-    int                 sum[MAILPING_CLASSES];
-    uint64_t            bits;
-    unsigned            i, n, word;
-    mailping_tally_t    tally;
-    mailping_against_t  against;
+    int               sum[MAILPING_CLASSES];
+    uint64_t          against[2 * MAILPING_FACTS_WORDS];
+    unsigned          i, n, word, evidence;
+    mailping_tally_t  tally;
 
     memset(j, 0, sizeof(mailping_judgement_t));
     j->provider.data = (const uint8_t *) "";
@@ -69,45 +65,32 @@ mailping_classify(const mailping_rules_t *rs, const mailping_facts_t *f,
     memset(&tally, 0, sizeof(mailping_tally_t));
     tally.decided = MAILPING_NO_RULE;
 
-    for (word = 0; word < MAILPING_FACTS_WORDS; word++) {
-        against.is[word] = ~f->is[word] | f->unknown[word];
-        against.isnt[word] = f->is[word] | f->unknown[word];
+    /* an unknown fact is neither what must be true nor what must be false */
+
+    for (word = 0; word < rs->nwords; word++) {
+        against[word] = ~f->is[word] | f->unknown[word];
+        against[MAILPING_FACTS_WORDS + word] = f->is[word] | f->unknown[word];
     }
 
     if (fired != NULL) {
         n = 0;
 
+        /* one by one, so that the index can be tested against this */
+
         for (i = 0; i < rs->nrules; i++) {
 
-            if (mailping_classify_tests(rs, &against, rs->rule[i].test,
+            if (mailping_classify_tests(rs, against, rs->rule[i].test,
                                         rs->rule[i].ntests))
             {
                 fired[n++] = (uint16_t) i;
+                mailping_classify_tally(rs, &tally, i, rs->rule[i].group, 0);
             }
         }
 
         *nfired = n;
 
-        /* all of them, so that the index can be tested against this */
-
-        mailping_classify_range(rs, &against, &tally, 0, rs->nrules);
-
     } else {
-
-        for (word = 0; word < MAILPING_FACTS_WORDS; word++) {
-            bits = ~against.is[word] & rs->anchors[word];
-
-            for ( /* void */ ; bits != 0; bits &= bits - 1) {
-                i = word * 64 + (unsigned) __builtin_ctzll(bits);
-
-                mailping_classify_range(rs, &against, &tally, rs->anchor[i],
-                                        rs->anchor[i + 1]);
-            }
-        }
-
-        mailping_classify_range(rs, &against, &tally,
-                                rs->anchor[MAILPING_FACTS_MAX],
-                                rs->anchor[MAILPING_FACTS_MAX + 1]);
+        mailping_classify_index(rs, against, &tally);
     }
 
     if (tally.decided != MAILPING_NO_RULE) {
@@ -115,51 +98,90 @@ mailping_classify(const mailping_rules_t *rs, const mailping_facts_t *f,
         return;
     }
 
-    mailping_classify_count(rs, j, &tally, sum);
-    mailping_classify_verdict(rs, j, sum, tally.evidence);
+    evidence = mailping_classify_count(rs, j, &tally, sum);
+    mailping_classify_verdict(rs, j, sum, evidence);
 }
 
 
-/* The rules of a part of the index. */
-
 static void
-mailping_classify_range(const mailping_rules_t *rs,
-    const mailping_against_t *against, mailping_tally_t *t, uint32_t from,
-    uint32_t to)
+mailping_classify_index(const mailping_rules_t *rs, const uint64_t *against,
+    mailping_tally_t *t)
 {
-    const mailping_candidate_t  *candidate, *last;
+    uint16_t                     hit[MAILPING_RULES_MAX + 1];
+    uint64_t                     bits;
+    unsigned                     i, n, word;
+    const mailping_candidate_t  *candidate;
 
-    candidate = &rs->anchored[from];
-    last = &rs->anchored[to];
+    n = mailping_classify_hits(rs, against, rs->anchor[MAILPING_FACTS_MAX],
+                               rs->anchor[MAILPING_FACTS_MAX + 1], hit);
 
-    for ( /* void */ ; candidate < last; candidate++) {
+    for (word = 0; word < rs->nwords; word++) {
+        bits = ~against[word] & rs->anchors[word];
 
-        /* nearly all end at the first test, which is at hand */
+        for ( /* void */ ; bits != 0; bits &= bits - 1) {
+            i = word * 64 + (unsigned) __builtin_ctzll(bits);
 
-        if (mailping_classify_fails(against, &candidate->first)) {
-            continue;
+            n += mailping_classify_hits(rs, against, rs->anchor[i],
+                                        rs->anchor[i + 1], &hit[n]);
         }
+    }
+
+    for (i = 0; i < n; i++) {
+        candidate = &rs->anchored[hit[i]];
 
         if (mailping_classify_tests(rs, against, candidate->test,
                                     candidate->ntests))
         {
-            mailping_classify_tally(rs, t, candidate);
+            mailping_classify_tally(rs, t, candidate->rule, candidate->group,
+                                    i % 2);
         }
+    }
+
+    for (i = 0; i < MAILPING_GROUPS; i++) {
+        mailping_classify_heaviest(&t->heaviest[0][i], &t->heaviest[1][i]);
     }
 }
 
 
+/*
+ * Those of a part of the index that pass the test at hand.  A processor can
+ * hardly foresee which do, so nothing branches on it: one that fails is
+ * overwritten by the next.
+ */
+
+static unsigned
+mailping_classify_hits(const mailping_rules_t *rs, const uint64_t *against,
+    uint32_t from, uint32_t to, uint16_t *hit)
+{
+    uint32_t                     i;
+    unsigned                     n;
+    const mailping_candidate_t  *candidate;
+
+    n = 0;
+
+    for (i = from; i < to; i++) {
+        candidate = &rs->anchored[i];
+
+        hit[n] = (uint16_t) i;
+        n += (candidate->first.mask & against[candidate->first.word]) == 0;
+    }
+
+    return n;
+}
+
+
 static int
-mailping_classify_tests(const mailping_rules_t *rs,
-    const mailping_against_t *against, uint32_t first, unsigned n)
+mailping_classify_tests(const mailping_rules_t *rs, const uint64_t *against,
+    uint32_t first, unsigned n)
 {
     const mailping_test_t  *test, *last;
 
-    last = &rs->test[first + n];
+    test = &rs->test[first];
+    last = test + n;
 
-    for (test = &rs->test[first]; test < last; test++) {
+    for ( /* void */ ; test < last; test++) {
 
-        if (mailping_classify_fails(against, test)) {
+        if (test->mask & against[test->word]) {
             return 0;
         }
     }
@@ -168,59 +190,54 @@ mailping_classify_tests(const mailping_rules_t *rs,
 }
 
 
-/* An unknown fact satisfies neither "is" nor "isnt". */
-
-static int
-mailping_classify_fails(const mailping_against_t *against,
-    const mailping_test_t *test)
-{
-    return ((test->is & against->is[test->word])
-            | (test->isnt & against->isnt[test->word])) != 0;
-}
-
-
 /* The result does not depend on the order in which rules come here. */
 
 static void
 mailping_classify_tally(const mailping_rules_t *rs, mailping_tally_t *t,
-    const mailping_candidate_t *candidate)
+    unsigned i, unsigned group, unsigned turn)
 {
-    uint32_t               *heaviest;
-    unsigned                class, i;
-    const mailping_rule_t  *rule, *decided;
-
-    i = candidate->rule;
-
-    if (candidate->group == MAILPING_GROUP_SET) {
-
-        if (t->decided == MAILPING_NO_RULE) {
-            t->decided = (uint16_t) i;
-            return;
-        }
-
-        /* "self" before "shielded", then the earlier rule */
-
-        rule = &rs->rule[i];
-        decided = &rs->rule[t->decided];
-
-        if (rule->outcome > decided->outcome
-            || (rule->outcome == decided->outcome && i < t->decided))
-        {
-            t->decided = (uint16_t) i;
-        }
-
+    if (group == MAILPING_GROUP_SET) {
+        mailping_classify_set(rs, t, i);
         return;
     }
 
-    t->evidence |= candidate->group == MAILPING_GROUP_AGENT
-                   || candidate->group == MAILPING_GROUP_NETWORK;
+    mailping_classify_heaviest(&t->heaviest[turn][group], &rs->keys[i]);
+}
 
-    heaviest = t->heaviest[candidate->group];
 
-    for (class = 0; class < MAILPING_CLASSES; class++) {
-        if (heaviest[class] < candidate->key[class]) {
-            heaviest[class] = candidate->key[class];
-        }
+static void
+mailping_classify_heaviest(mailping_keys_t *restrict heaviest,
+    const mailping_keys_t *restrict keys)
+{
+    unsigned  k;
+
+    for (k = 0; k < MAILPING_KEYS; k++) {
+        heaviest->key[k] = mailping_classify_max(heaviest->key[k],
+                                                 keys->key[k]);
+    }
+}
+
+
+/* "self" before "shielded", then the earlier rule */
+
+static void
+mailping_classify_set(const mailping_rules_t *rs, mailping_tally_t *t,
+    unsigned i)
+{
+    const mailping_rule_t  *rule, *decided;
+
+    if (t->decided == MAILPING_NO_RULE) {
+        t->decided = (uint16_t) i;
+        return;
+    }
+
+    rule = &rs->rule[i];
+    decided = &rs->rule[t->decided];
+
+    if (rule->outcome > decided->outcome
+        || (rule->outcome == decided->outcome && i < t->decided))
+    {
+        t->decided = (uint16_t) i;
     }
 }
 
@@ -243,70 +260,84 @@ mailping_classify_decide(const mailping_rules_t *rs, mailping_judgement_t *j,
 }
 
 
-/* Adds the weights that count, and orders their rules. */
+/*
+ * Adds the weights that count, and orders their rules.  Returns whether there
+ * is evidence of agent or network.
+ */
 
-static void
+static unsigned
 mailping_classify_count(const mailping_rules_t *rs, mailping_judgement_t *j,
     const mailping_tally_t *t, int sum[MAILPING_CLASSES])
 {
-    int       weight, counted[MAILPING_COUNTED_MAX];
-    uint16_t  rule;
-    unsigned  group, class, i, k;
+    int32_t   key, keys[MAILPING_COUNTED_MAX];
+    unsigned  group, class, i, k, n, same, place, evidence;
 
     for (class = 0; class < MAILPING_CLASSES; class++) {
         sum[class] = rs->prior[class];
     }
 
+    /*
+     * A rule is of one group: there alone it can be met again, and is placed by
+     * the greatest of its keys.
+     */
+
+    n = 0;
+    evidence = 0;
+
     for (group = 0; group < MAILPING_GROUPS; group++) {
+        i = n;
 
         for (class = 0; class < MAILPING_CLASSES; class++) {
+            key = t->heaviest[0][group].key[class];
 
-            if (t->heaviest[group][class] == 0) {
+            if (key == 0) {
                 continue;
             }
 
-            rule = (uint16_t) (UINT16_MAX - t->heaviest[group][class]);
-            weight = rs->rule[rule].weight[class];
-            sum[class] += weight;
-            weight = mailping_classify_abs(weight);
+            sum[class] += mailping_key_weight(key);
+            same = 0;
 
-            for (i = 0; i < j->ncounted && j->counted[i] != rule; i++) {
-                /* void */
-            }
-
-            if (i == j->ncounted) {
-                j->ncounted++;
-
-            } else if (counted[i] >= weight) {
-                continue;
-            }
-
-            /* the place is free, or its rule moves up */
-
-            for (k = i; k > 0; k--) {
-
-                if (counted[k - 1] > weight
-                    || (counted[k - 1] == weight && j->counted[k - 1] < rule))
-                {
-                    break;
+            for (k = i; k < n; k++) {
+                if (mailping_key_rule(keys[k]) == mailping_key_rule(key)) {
+                    keys[k] = mailping_classify_max(keys[k], key);
+                    same = 1;
                 }
-
-                counted[k] = counted[k - 1];
-                j->counted[k] = j->counted[k - 1];
             }
 
-            counted[k] = weight;
-            j->counted[k] = rule;
+            keys[n] = key;
+            n += !same;
+        }
+
+        /* agent and network are the first two groups */
+
+        if (group == MAILPING_GROUP_NETWORK) {
+            evidence = n != 0;
         }
     }
 
-    for (i = 0; i < j->ncounted; i++) {
+    /* the place of each is how many are greater, which takes no branches */
+
+    for (i = 0; i < n; i++) {
+        place = 0;
+
+        for (k = 0; k < n; k++) {
+            place += keys[k] > keys[i];
+        }
+
+        j->counted[place] = mailping_key_rule(keys[i]);
+    }
+
+    j->ncounted = n;
+
+    for (i = 0; i < n; i++) {
 
         if (rs->rule[j->counted[i]].provider.len != 0) {
             j->provider = rs->rule[j->counted[i]].provider;
             break;
         }
     }
+
+    return evidence;
 }
 
 
@@ -384,10 +415,10 @@ mailping_classify_largest(const int sum[MAILPING_CLASSES], unsigned from,
 }
 
 
-static int
-mailping_classify_abs(int n)
+static int32_t
+mailping_classify_max(int32_t a, int32_t b)
 {
-    return n < 0 ? -n : n;
+    return a > b ? a : b;
 }
 
 

@@ -82,6 +82,10 @@ static int mailping_patterns_step(mailping_patterns_t *p, uint32_t *s,
     uint32_t symbol);
 static int mailping_patterns_insert(mailping_patterns_t *p, uint32_t n);
 static int mailping_patterns_link(mailping_patterns_t *p);
+static uint32_t mailping_patterns_walk(const mailping_patterns_t *p,
+    const uint8_t *text, size_t n, uint32_t *state);
+static uint32_t mailping_patterns_next(const mailping_patterns_t *p,
+    uint32_t s, uint8_t c);
 static void mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
     const mailping_place_t *place, uint64_t *bits, mailping_best_t *best);
 static int mailping_patterns_words(const mailping_pattern_t *pattern,
@@ -180,7 +184,7 @@ mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
 
 
 int
-mailping_patterns_compile(mailping_patterns_t *p)
+mailping_patterns_compile(mailping_patterns_t *p, uint32_t *n)
 {
     int       rc;
     size_t    i;
@@ -216,6 +220,7 @@ mailping_patterns_compile(mailping_patterns_t *p)
     for (i = 0; i < p->npatterns; i++) {
         rc = mailping_patterns_insert(p, (uint32_t) i);
         if (rc != MAILPING_OK) {
+            *n = (uint32_t) i;
             return rc;
         }
     }
@@ -423,7 +428,7 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
     uint64_t *bits)
 {
     size_t            i, n;
-    uint32_t          s;
+    uint32_t          s, state[MAILPING_PATTERN_TEXT];
     mailping_best_t   best;
     mailping_place_t  place;
 
@@ -433,15 +438,12 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
     place.text = text;
 
     n = text.len < MAILPING_PATTERN_TEXT ? text.len : MAILPING_PATTERN_TEXT;
-    s = p->table[MAILPING_SYMBOL_BEGIN];
+    s = mailping_patterns_walk(p, text.data, n, state);
 
     for (i = 0; i < n; i++) {
-        s = p->table[s + p->symbol[text.data[i]]];
-
-        if (s & MAILPING_STATE_OUTPUT) {
-            s &= ~MAILPING_STATE_OUTPUT;
+        if (state[i] & MAILPING_STATE_OUTPUT) {
             place.end = i + 1;
-            mailping_patterns_output(p, s, &place, bits, &best);
+            mailping_patterns_output(p, state[i], &place, bits, &best);
         }
     }
 
@@ -456,14 +458,13 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
         s = 0;
 
         for (i = text.len - MAILPING_PATTERN_MAX; i < text.len; i++) {
-            s = p->table[s + p->symbol[text.data[i]]] & ~MAILPING_STATE_OUTPUT;
+            s = mailping_patterns_next(p, s, text.data[i]);
         }
     }
 
-    s = p->table[s + MAILPING_SYMBOL_END];
+    s = p->table[(s & ~MAILPING_STATE_OUTPUT) + MAILPING_SYMBOL_END];
 
     if (s & MAILPING_STATE_OUTPUT) {
-        s &= ~MAILPING_STATE_OUTPUT;
         place.end = text.len;
         mailping_patterns_output(p, s, &place, bits, &best);
     }
@@ -476,6 +477,70 @@ mailping_patterns_match(const mailping_patterns_t *p, mailping_str_t text,
 }
 
 
+/*
+ * The states after each byte; returns the last.  A step has to wait for the one
+ * before it, so four parts of the text are walked side by side, as if each were
+ * a text of its own.  What is before a part soon makes no difference to it: its
+ * begin is walked again, from the part before it, until the states agree.
+ */
+
+static uint32_t
+mailping_patterns_walk(const mailping_patterns_t *p, const uint8_t *text,
+    size_t n, uint32_t *state)
+{
+    size_t    i, from, part;
+    uint32_t  s, s1, s2, s3;
+
+    part = n / 4;
+    n = n % 4;
+
+    s = s1 = s2 = s3 = 0;
+
+    for (i = 0; i < part; i++) {
+        s = mailping_patterns_next(p, s, text[i]);
+        s1 = mailping_patterns_next(p, s1, text[part + i]);
+        s2 = mailping_patterns_next(p, s2, text[2 * part + i]);
+        s3 = mailping_patterns_next(p, s3, text[3 * part + i]);
+
+        state[i] = s;
+        state[part + i] = s1;
+        state[2 * part + i] = s2;
+        state[3 * part + i] = s3;
+    }
+
+    s = p->table[MAILPING_SYMBOL_BEGIN];
+
+    for (from = 0; from < 4 * part; from += part) {
+
+        for (i = from; i < 4 * part; i++) {
+            s = mailping_patterns_next(p, s, text[i]);
+
+            if (state[i] == s) {
+                break;
+            }
+
+            state[i] = s;
+        }
+
+        s = state[from + part - 1];
+    }
+
+    for (i = 4 * part; i < 4 * part + n; i++) {
+        s = mailping_patterns_next(p, s, text[i]);
+        state[i] = s;
+    }
+
+    return s;
+}
+
+
+static uint32_t
+mailping_patterns_next(const mailping_patterns_t *p, uint32_t s, uint8_t c)
+{
+    return p->table[(s & ~MAILPING_STATE_OUTPUT) + p->symbol[c]];
+}
+
+
 static void
 mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
     const mailping_place_t *place, uint64_t *bits, mailping_best_t *best)
@@ -484,7 +549,7 @@ mailping_patterns_output(const mailping_patterns_t *p, uint32_t s,
     const mailping_state_t    *state;
     const mailping_pattern_t  *pattern;
 
-    state = &p->state[s / p->nsymbols];
+    state = &p->state[(s & ~MAILPING_STATE_OUTPUT) / p->nsymbols];
 
     for ( ;; ) {
         for (n = state->output; n != 0; n = pattern->next) {

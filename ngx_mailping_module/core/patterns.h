@@ -60,10 +60,11 @@ int mailping_patterns_add(mailping_patterns_t *p, mailping_str_t text,
 
 /*
  * Builds the automaton.  Returns MAILPING_OK; MAILPING_DECLINED when the table
- * would exceed MAILPING_PATTERNS_TABLE_MAX; MAILPING_ERROR when there is no
- * memory.
+ * would exceed MAILPING_PATTERNS_TABLE_MAX, *n is the number of the pattern
+ * that does not fit then, from 0 in the order of adding; MAILPING_ERROR when
+ * there is no memory.
  */
-int mailping_patterns_compile(mailping_patterns_t *p);
+int mailping_patterns_compile(mailping_patterns_t *p, uint32_t *n);
 
 /*
  * Sets bit id of bits for every pattern without a rank that is in text, and

@@ -37,8 +37,16 @@ static void mailping_ruleset_kinds(mailping_rules_t *rs);
 static int mailping_ruleset_headers(mailping_rules_t *rs);
 static int mailping_ruleset_tests(mailping_rules_t *rs);
 static int mailping_ruleset_index(mailping_rules_t *rs);
+static int mailping_ruleset_keys(mailping_rules_t *rs);
+static void mailping_ruleset_anchors(mailping_rules_t *rs,
+    const uint32_t *uses);
 static void mailping_ruleset_candidate(const mailping_rules_t *rs, unsigned i,
-    mailping_candidate_t *candidate);
+    unsigned anchor, mailping_candidate_t *candidate);
+static int mailping_ruleset_idle(const mailping_rules_t *rs, unsigned i);
+static unsigned mailping_ruleset_outweigh(const mailping_rules_t *rs,
+    unsigned i, unsigned anchor, unsigned classes);
+static int mailping_ruleset_implied(const mailping_rules_t *rs, unsigned one,
+    unsigned other);
 static unsigned mailping_ruleset_anchor(const mailping_rule_t *rule,
     const uint32_t *uses);
 static void mailping_ruleset_asns(mailping_rules_t *rs);
@@ -91,10 +99,12 @@ mailping_rules_destroy(mailping_rules_t *rs)
 
     free(rs->entry);
     free(rs->rule);
+    free(rs->origin);
     free(rs->asn);
     free(rs->header);
     free(rs->item);
     free(rs->test);
+    free(rs->keys);
     free(rs->anchored);
     free(rs->headers);
     free(rs);
@@ -336,6 +346,26 @@ mailping_ruleset_asn(mailping_rules_t *rs, uint32_t asn, unsigned fact)
 }
 
 
+int
+mailping_ruleset_origin(mailping_rules_t *rs, const char *file, unsigned line,
+    unsigned column)
+{
+    if (mailping_ruleset_grow(&rs->origin, sizeof(mailping_origin_t),
+                              rs->norigins, &rs->corigins)
+        != MAILPING_OK)
+    {
+        return MAILPING_ERROR;
+    }
+
+    rs->origin[rs->norigins].file = file;
+    rs->origin[rs->norigins].line = line;
+    rs->origin[rs->norigins].column = column;
+    rs->norigins++;
+
+    return MAILPING_OK;
+}
+
+
 void *
 mailping_ruleset_alloc(mailping_rules_t *rs, size_t n)
 {
@@ -544,6 +574,7 @@ mailping_rules_compile(mailping_rules_t *rs, mailping_rules_error_t *err)
 
     if (mailping_networks_compile(rs->networks) != MAILPING_OK
         || mailping_ruleset_tests(rs) != MAILPING_OK
+        || mailping_ruleset_keys(rs) != MAILPING_OK
         || mailping_ruleset_index(rs) != MAILPING_OK
         || mailping_ruleset_headers(rs) != MAILPING_OK
         || EVP_DigestFinal_ex(rs->digest, sum, NULL) != 1)
@@ -553,6 +584,8 @@ mailping_rules_compile(mailping_rules_t *rs, mailping_rules_error_t *err)
 
     rs->id = (uint32_t) sum[0] << 24 | (uint32_t) sum[1] << 16
              | (uint32_t) sum[2] << 8 | sum[3];
+
+    rs->nwords = (rs->nfacts + 63) / 64;
 
     mailping_ruleset_asns(rs);
     mailping_ruleset_kinds(rs);
@@ -602,18 +635,26 @@ mailping_ruleset_check(mailping_rules_t *rs, mailping_rules_error_t *err)
 static int
 mailping_ruleset_automaton(mailping_rules_t *rs, mailping_rules_error_t *err)
 {
-    int  rc;
+    int                 rc;
+    uint32_t            n;
+    mailping_origin_t  *origin;
 
-    rc = mailping_patterns_compile(rs->patterns);
+    rc = mailping_patterns_compile(rs->patterns, &n);
 
     if (rc == MAILPING_DECLINED) {
-        memset(err, 0, sizeof(mailping_rules_error_t));
-        snprintf(err->file, sizeof(err->file), "rules");
+        origin = &rs->origin[n];
+
+        snprintf(err->file, sizeof(err->file), "%s", origin->file);
+        err->line = origin->line;
+        err->column = origin->column;
         snprintf(err->text, sizeof(err->text),
                  "expected agent patterns whose automaton has at most %d "
                  "steps, found more", MAILPING_PATTERNS_TABLE_MAX);
         return MAILPING_ERROR;
     }
+
+    free(rs->origin);
+    rs->origin = NULL;
 
     return rc == MAILPING_OK ? MAILPING_OK : mailping_ruleset_no_memory(err);
 }
@@ -678,7 +719,6 @@ static int
 mailping_ruleset_tests(mailping_rules_t *rs)
 {
     uint32_t                n;
-    uint64_t                bit;
     unsigned                i, k, word;
     mailping_rule_t        *rule;
     mailping_test_t        *test;
@@ -703,8 +743,7 @@ mailping_ruleset_tests(mailping_rules_t *rs)
 
         for (k = 0; k < rule->nterms; k++) {
             term = &rule->term[k];
-            word = term->fact / 64;
-            bit = (uint64_t) 1 << term->fact % 64;
+            word = term->fact / 64 + (term->negated ? MAILPING_FACTS_WORDS : 0);
 
             for (test = &rs->test[rule->test]; test < &rs->test[n]; test++) {
                 if (test->word == word) {
@@ -717,15 +756,36 @@ mailping_ruleset_tests(mailping_rules_t *rs)
                 n++;
             }
 
-            if (term->negated) {
-                test->isnt |= bit;
-
-            } else {
-                test->is |= bit;
-            }
+            test->mask |= (uint64_t) 1 << term->fact % 64;
         }
 
         rule->ntests = (uint16_t) (n - rule->test);
+    }
+
+    return MAILPING_OK;
+}
+
+
+static int
+mailping_ruleset_keys(mailping_rules_t *rs)
+{
+    unsigned                i, class;
+    const mailping_rule_t  *rule;
+
+    rs->keys = calloc(rs->nrules + 1, sizeof(mailping_keys_t));
+    if (rs->keys == NULL) {
+        return MAILPING_ERROR;
+    }
+
+    for (i = 0; i < rs->nrules; i++) {
+        rule = &rs->rule[i];
+
+        for (class = 0; class < MAILPING_CLASSES; class++) {
+
+            if (rule->classes & 1 << class) {
+                rs->keys[i].key[class] = mailping_key(rule->weight[class], i);
+            }
+        }
     }
 
     return MAILPING_OK;
@@ -741,13 +801,17 @@ mailping_ruleset_tests(mailping_rules_t *rs)
 static int
 mailping_ruleset_index(mailping_rules_t *rs)
 {
-    uint32_t                n;
-    uint32_t                uses[MAILPING_FACTS_MAX];
-    unsigned                i, k, anchor;
-    uint32_t               *place;
+    unsigned                i, k;
+    uint32_t               *uses;
     const mailping_rule_t  *rule;
 
-    memset(uses, 0, sizeof(uses));
+    rs->anchored = calloc(rs->nrules + 1, sizeof(mailping_candidate_t));
+    uses = calloc(MAILPING_FACTS_MAX, sizeof(uint32_t));
+
+    if (rs->anchored == NULL || uses == NULL) {
+        free(uses);
+        return MAILPING_ERROR;
+    }
 
     for (i = 0; i < rs->nrules; i++) {
         rule = &rs->rule[i];
@@ -757,15 +821,37 @@ mailping_ruleset_index(mailping_rules_t *rs)
         }
     }
 
-    rs->anchored = calloc(rs->nrules + 1, sizeof(mailping_candidate_t));
-    place = calloc(MAILPING_FACTS_MAX + 1, sizeof(uint32_t));
+    /* the index of all rules finds those that are not needed in it */
 
-    if (rs->anchored == NULL || place == NULL) {
-        free(place);
-        return MAILPING_ERROR;
-    }
+    mailping_ruleset_anchors(rs, uses);
 
     for (i = 0; i < rs->nrules; i++) {
+        rs->rule[i].idle = (uint8_t) mailping_ruleset_idle(rs, i);
+    }
+
+    mailping_ruleset_anchors(rs, uses);
+
+    free(uses);
+
+    return MAILPING_OK;
+}
+
+
+static void
+mailping_ruleset_anchors(mailping_rules_t *rs, const uint32_t *uses)
+{
+    uint32_t  n, place[MAILPING_FACTS_MAX + 1];
+    unsigned  i, anchor;
+
+    memset(place, 0, sizeof(place));
+    memset(rs->anchors, 0, sizeof(rs->anchors));
+
+    for (i = 0; i < rs->nrules; i++) {
+
+        if (rs->rule[i].idle) {
+            continue;
+        }
+
         anchor = mailping_ruleset_anchor(&rs->rule[i], uses);
         place[anchor]++;
 
@@ -785,39 +871,156 @@ mailping_ruleset_index(mailping_rules_t *rs)
     rs->anchor[i] = n;
 
     for (i = 0; i < rs->nrules; i++) {
+
+        if (rs->rule[i].idle) {
+            continue;
+        }
+
         anchor = mailping_ruleset_anchor(&rs->rule[i], uses);
-        mailping_ruleset_candidate(rs, i, &rs->anchored[place[anchor]++]);
+        mailping_ruleset_candidate(rs, i, anchor,
+                                   &rs->anchored[place[anchor]++]);
     }
-
-    free(place);
-
-    return MAILPING_OK;
 }
 
 
 static void
 mailping_ruleset_candidate(const mailping_rules_t *rs, unsigned i,
-    mailping_candidate_t *candidate)
+    unsigned anchor, mailping_candidate_t *candidate)
 {
-    unsigned                class;
+    unsigned                k, n;
+    mailping_test_t         test;
     const mailping_rule_t  *rule;
 
     rule = &rs->rule[i];
 
-    candidate->first = rs->test[rule->test];
-    candidate->test = rule->test;
-    candidate->ntests = rule->ntests;
+    memset(candidate, 0, sizeof(mailping_candidate_t));
+
     candidate->rule = (uint16_t) i;
+    candidate->test = rule->test;
     candidate->group = rule->group;
+    n = 0;
 
-    for (class = 0; class < MAILPING_CLASSES; class++) {
-        candidate->key[class] = 0;
+    for (k = 0; k < rule->ntests; k++) {
+        test = rs->test[rule->test + k];
 
-        if (rule->classes & 1 << class) {
-            candidate->key[class] = (uint32_t) abs(rule->weight[class]) << 16
-                                    | (UINT16_MAX - i);
+        /* it is looked at only when its anchor is true */
+
+        if (anchor < MAILPING_FACTS_MAX && test.word == anchor / 64) {
+            test.mask &= ~((uint64_t) 1 << anchor % 64);
+        }
+
+        if (test.mask == 0) {
+            continue;
+        }
+
+        /* what must be true is seldom met, what must be false often */
+
+        if (n++ == 0 || test.word < candidate->first.word) {
+            candidate->first = test;
         }
     }
+
+    candidate->ntests = (uint8_t) (n > 1 ? rule->ntests : 0);
+}
+
+
+/*
+ * Whether for all that a rule says of a class there is a heavier one of its
+ * group that holds whenever it does: then it never counts.
+ */
+
+static int
+mailping_ruleset_idle(const mailping_rules_t *rs, unsigned i)
+{
+    unsigned                k, left;
+    const mailping_rule_t  *rule;
+
+    rule = &rs->rule[i];
+
+    if (rule->group == MAILPING_GROUP_SET) {
+        return 0;
+    }
+
+    /* what holds whenever this rule does is anchored in one of its facts */
+
+    left = mailping_ruleset_outweigh(rs, i, MAILPING_FACTS_MAX, rule->classes);
+
+    for (k = 0; k < rule->nterms && left != 0; k++) {
+
+        if (!rule->term[k].negated) {
+            left = mailping_ruleset_outweigh(rs, i, rule->term[k].fact, left);
+        }
+    }
+
+    return left == 0;
+}
+
+
+/* Those of these classes that no rule of an anchor says more of. */
+
+static unsigned
+mailping_ruleset_outweigh(const mailping_rules_t *rs, unsigned i,
+    unsigned anchor, unsigned classes)
+{
+    uint32_t  n;
+    unsigned  other, class, heavier;
+
+    for (n = rs->anchor[anchor];
+         n < rs->anchor[anchor + 1] && classes != 0;
+         n++)
+    {
+        other = rs->anchored[n].rule;
+
+        if (rs->anchored[n].group != rs->rule[i].group) {
+            continue;
+        }
+
+        heavier = 0;
+
+        for (class = 0; class < MAILPING_CLASSES; class++) {
+            heavier |= (unsigned) (rs->keys[other].key[class]
+                                   > rs->keys[i].key[class]) << class;
+        }
+
+        if ((heavier & classes) && mailping_ruleset_implied(rs, other, i)) {
+            classes &= ~heavier;
+        }
+    }
+
+    return classes;
+}
+
+
+/* Whether one requires nothing that other does not require. */
+
+static int
+mailping_ruleset_implied(const mailping_rules_t *rs, unsigned one,
+    unsigned other)
+{
+    unsigned                i, k;
+    const mailping_rule_t  *a, *b;
+    const mailping_test_t  *test, *has;
+
+    a = &rs->rule[one];
+    b = &rs->rule[other];
+
+    for (i = 0; i < a->ntests; i++) {
+        test = &rs->test[a->test + i];
+
+        for (k = 0; k < b->ntests; k++) {
+            has = &rs->test[b->test + k];
+
+            if (has->word == test->word && (test->mask & ~has->mask) == 0) {
+                break;
+            }
+        }
+
+        if (k == b->ntests) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -24,6 +24,8 @@
 #define MAILPING_RULES_MAX      8192
 #define MAILPING_WEIGHT_MAX     30
 
+#define MAILPING_KEYS           8
+
 /* the widest distance of two classes: all groups and the prior */
 
 #define MAILPING_DISTANCE_MAX                                                 \
@@ -50,12 +52,14 @@ typedef struct {
 } mailping_term_t;
 
 
-/* conditions of a rule, compiled: those in one word of the facts */
+/*
+ * Conditions of a rule, compiled: facts of one word that must be true, or, from
+ * word MAILPING_FACTS_WORDS on, that must be false.
+ */
 
 typedef struct {
-    uint64_t              is;
-    uint64_t              isnt;
-    unsigned              word;
+    uint64_t              mask;
+    uint32_t              word;
 } mailping_test_t;
 
 
@@ -72,22 +76,33 @@ typedef struct {
     uint8_t               classes;     /* bits of those that have a weight */
     uint8_t               group;
     uint8_t               outcome;
+    uint8_t               idle;        /* never counts, see ruleset.c */
 } mailping_rule_t;
 
 
 /*
- * A rule as it is judged by, in the order of the index.  key[class] orders what
- * rules say of a class: the heavier goes first, then the earlier; 0 is nothing.
+ * A rule as it is looked for, in the order of the index: one of its tests,
+ * without the anchor, and all of them if that is not enough.
  */
 
 typedef struct {
     mailping_test_t       first;
-    uint32_t              key[MAILPING_CLASSES];
     uint32_t              test;        /* first of ntests in rs->test */
-    uint16_t              ntests;
     uint16_t              rule;
+    uint8_t               ntests;
     uint8_t               group;
 } mailping_candidate_t;
+
+
+/*
+ * A rule as it counts.  A key orders what rules say of a class: the heavier
+ * goes first, then the earlier; 0 is nothing, and the lowest bit the weight's
+ * sign.  There are more keys than classes so that they fill whole vectors.
+ */
+
+typedef struct {
+    int32_t               key[MAILPING_KEYS];
+} mailping_keys_t;
 
 
 typedef enum {
@@ -117,6 +132,15 @@ typedef struct {
     uint32_t              asn;
     uint32_t              fact;
 } mailping_asn_t;
+
+
+/* where a pattern was found */
+
+typedef struct {
+    const char           *file;
+    unsigned              line;
+    unsigned              column;
+} mailping_origin_t;
 
 
 /* hash table of names */
@@ -160,6 +184,10 @@ struct mailping_rules_s {
     unsigned              prior_file;
 
     mailping_patterns_t  *patterns;
+    mailping_origin_t    *origin;      /* of each pattern, until compiled */
+    uint32_t              norigins;
+    uint32_t              corigins;
+
     mailping_networks_t  *networks;
 
     mailping_asn_t       *asn;
@@ -178,7 +206,9 @@ struct mailping_rules_s {
 
     /* compiled */
 
+    unsigned              nwords;      /* of facts that are in use */
     mailping_test_t      *test;
+    mailping_keys_t      *keys;        /* of each rule */
     mailping_candidate_t *anchored;    /* rules by anchor, then the others */
     uint32_t             *headers;     /* by hash: their numbers + 1 */
     uint32_t              mheaders;    /* mask of the hash */
@@ -189,6 +219,28 @@ struct mailping_rules_s {
     unsigned              first[MAILPING_FACT_KINDS + 1];   /* in by_kind */
     double                power[MAILPING_DISTANCE_MAX + 1]; /* 10^(-i/10) */
 };
+
+
+static inline int32_t
+mailping_key(int weight, unsigned rule)
+{
+    return (weight < 0 ? -weight : weight) << 17
+           | (int32_t) (UINT16_MAX - rule) << 1 | (weight < 0);
+}
+
+
+static inline int
+mailping_key_weight(int32_t key)
+{
+    return key & 1 ? -(key >> 17) : key >> 17;
+}
+
+
+static inline uint16_t
+mailping_key_rule(int32_t key)
+{
+    return (uint16_t) (UINT16_MAX - (key >> 1 & UINT16_MAX));
+}
 
 
 /*
@@ -237,6 +289,8 @@ uint32_t mailping_ruleset_header_hash(mailping_str_t name);
 int mailping_ruleset_header_item(mailping_rules_t *rs, mailping_header_t *h,
     unsigned match, mailping_str_t value, unsigned fact);
 int mailping_ruleset_asn(mailping_rules_t *rs, uint32_t asn, unsigned fact);
+int mailping_ruleset_origin(mailping_rules_t *rs, const char *file,
+    unsigned line, unsigned column);
 
 /* Writes an error without a place: "rule set: not enough memory". */
 int mailping_ruleset_no_memory(mailping_rules_error_t *err);

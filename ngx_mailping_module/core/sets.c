@@ -135,7 +135,7 @@ mailping_sets_list(mailping_parser_t *ps, const mailping_set_t *st,
 {
     int                rc;
     char               path[256], why[128], expected[160];
-    mailping_str_t     text, item, name;
+    mailping_str_t     text, item, name, file;
     mailping_parser_t  list;
     const uint8_t     *p;
 
@@ -164,8 +164,16 @@ mailping_sets_list(mailping_parser_t *ps, const mailping_set_t *st,
         return mailping_parser_error(ps, token.data, expected);
     }
 
+    /* an error may be found when the file has been read */
+
+    if (mailping_ruleset_copy(ps->rs, mailping_str(path, strlen(path)), &file)
+        != MAILPING_OK)
+    {
+        return mailping_ruleset_no_memory(ps->err);
+    }
+
     list = *ps;
-    list.file = path;
+    list.file = (const char *) file.data;
     list.nline = 0;
 
     if (mailping_parser_digest(ps, text) != MAILPING_OK) {
@@ -411,8 +419,15 @@ mailping_sets_pattern(mailping_parser_t *ps, const uint8_t *at,
         return mailping_parser_error(ps, at, "pattern of 1 to 1024 bytes");
     }
 
-    return rc == MAILPING_OK ? MAILPING_OK
-                             : mailping_ruleset_no_memory(ps->err);
+    if (rc != MAILPING_OK
+        || mailping_ruleset_origin(ps->rs, ps->file, ps->nline,
+                                   (unsigned) (at - ps->line) + 1)
+           != MAILPING_OK)
+    {
+        return mailping_ruleset_no_memory(ps->err);
+    }
+
+    return MAILPING_OK;
 }
 
 

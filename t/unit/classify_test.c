@@ -13,6 +13,7 @@
 
 #include "core/classify.h"
 #include "core/facts.h"
+#include "core/ruleset.h"
 #include "str.h"
 #include "tap.h"
 
@@ -40,6 +41,7 @@ static void test_sets(void);
 static void test_reasons(void);
 static void test_index(void);
 static void test_many(void);
+static void test_idle(void);
 
 
 int
@@ -55,6 +57,7 @@ main(void)
     test_reasons();
     test_index();
     test_many();
+    test_idle();
 
     mailping_rules_destroy(rs);
 
@@ -529,4 +532,65 @@ test_many(void)
     is_judged("no", 11, "bot", "a,n");
 
     free(text);
+}
+
+
+/* A rule that another one outweighs whenever it holds is not even looked at. */
+
+static void
+test_idle(void)
+{
+    char    text[512];
+    size_t  i;
+
+    static const char  rules[] =
+        "agent a \"a\"\nagent b \"b\"\nheader h h\n"
+        "rule wide agent - bot+10,human-5 agent:a\n";
+
+    static const struct {
+        const char  *rule;
+        int          idle;
+    } cases[] = {
+        { "rule r agent - bot+10,human-5 agent:a", 1 },
+        { "rule r agent - bot-10 agent:a", 1 },
+        { "rule r agent - bot+9 agent:a agent:b !header:h self seen<3", 1 },
+        { "rule r agent - human+0 !agent:b agent:a", 1 },
+        { "rule r agent - bot+11 agent:a", 0 },
+        { "rule r agent - bot+9,human+6 agent:a agent:b", 0 },
+        { "rule r agent - scanner+1 agent:a", 0 },
+        { "rule r agent - bot+9 agent:b", 0 },
+        { "rule r agent - bot+9 !agent:a", 0 },
+        { "rule r network - bot+9 agent:a", 0 },
+        { "set r - self agent:a", 0 },
+        { "set r - self self agent:a\nset s - self self agent:a !agent:b", 0 },
+        { "rule r agent - bot+9 !agent:b\nrule s agent - bot+9 !agent:b", 1 },
+        { "rule r agent - bot+8 !agent:b\nrule s agent - bot+9 !agent:b", 1 },
+        { "rule r agent - bot+9,scanner+5 agent:a\n"
+          "rule s agent - scanner+6 agent:a", 1 },
+        { "rule r agent - bot+9,scanner+5 agent:a\n"
+          "rule s agent - scanner+6 agent:a agent:b", 0 },
+        { "rule r agent - bot+8 !agent:b\n"
+          "rule s agent - bot+9 !agent:b header:h", 0 },
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "%s%s\n", rules, cases[i].rule);
+        use(text);
+
+        is_int(mailping_rules_count(rs) - rs->anchor[MAILPING_FACTS_MAX + 1],
+               cases[i].idle, "left out: %s", cases[i].rule);
+    }
+
+    use("agent a \"a\"\nagent b \"b\"\n"
+        "rule wide agent - bot+10,human-5 agent:a\n"
+        "rule same agent - bot+10,human-5 agent:a\n"
+        "rule narrow agent - bot-10,human+5 agent:a !agent:b\n"
+        "rule heavier agent - bot+12,human-5 agent:a agent:b\n"
+        "rule other network - bot+1 agent:a\n"
+        "rule more agent - scanner+1 agent:a\n");
+
+    judge("a");
+    is_judged("no", 8, "bot", "wide,other,more");
+    judge("ab");
+    is_judged("no", 6, "bot", "heavier,wide,other,more");
 }

@@ -34,6 +34,7 @@ static mailping_rules_error_t  err;
 static int load(void *data, const char *from, mailping_str_t name,
     mailping_str_t *text, char path[256], char why[128]);
 static int compile(const char *text);
+static int compile_list(const char *text, const char *list);
 static double seconds(void);
 static void test_good(void);
 static void test_bad(void);
@@ -87,13 +88,20 @@ load(void *data, const char *from, mailping_str_t name, mailping_str_t *text,
 static int
 compile(const char *text)
 {
+    return compile_list(text, NULL);
+}
+
+
+static int
+compile_list(const char *text, const char *list)
+{
     int                rc;
     mailping_rules_t  *rs;
 
     memset(&err, 0, sizeof(err));
 
     rs = mailping_rules_create();
-    rc = mailping_rules_parse(rs, "test", str(text), load, NULL, &err);
+    rc = mailping_rules_parse(rs, "test", str(text), load, (void *) list, &err);
 
     if (rc == MAILPING_OK) {
         rc = mailping_rules_compile(rs, &err);
@@ -614,9 +622,9 @@ test_facts(void)
 static void
 test_limits(void)
 {
-    char      *text, *p;
+    char      *text, *list, *p;
     size_t     size;
-    unsigned   i;
+    unsigned   i, line;
 
     size = 4 * 1024 * 1024;
     text = malloc(size);
@@ -715,6 +723,35 @@ test_limits(void)
     is_str(err.text, strlen(err.text),
            "expected agent patterns whose automaton has at most 16777216 "
            "steps, found more", "its error");
+    is_str(err.file, strlen(err.file), "test", "the file of one that does not");
+    ok(err.line > 10000 && err.line < 60000, "its line: %u", err.line);
+    is_int(err.column, 9, "its column");
+
+    /* in a list: those before it fit */
+
+    line = err.line;
+    list = malloc(line * 64);
+    p = list;
+
+    for (i = 0; i < line; i++) {
+        p += sprintf(p, "  %05u-robot-%c%c%c%c%c%c\n", i,
+                     'a' + i % 26, 'a' + i / 26 % 26, 'q' + i / 676 % 10,
+                     '#' + i % 12, ':' + i % 7, '^' + i % 6);
+    }
+
+    is_int(compile_list("agent a @many", list), MAILPING_ERROR,
+           "a list of more than fit");
+    is_str(err.file, strlen(err.file), "test/many", "its file");
+    is_int(err.line, line, "its line");
+    is_int(err.column, 3, "its column");
+
+    p[-1] = '\0';
+    *strrchr(list, '\n') = '\0';
+
+    is_int(compile_list("agent a @many", list), MAILPING_OK,
+           "one less fits");
+
+    free(list);
 
     free(text);
 }

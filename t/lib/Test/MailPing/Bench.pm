@@ -148,24 +148,145 @@ sub bench_networks {
 }
 
 
-=item bench_rules(PATH, TIMES, DENSE)
+=item bench_rules(PATH, TIMES, KIND)
 
 Writes rules of which there are, with the built-in ones, so many times as many
-as of those alone: built-in rules with one or two conditions more that often
-hold.  DENSE is how many in a hundred ask for nothing else than two to four
-conditions that often hold.
+as of those alone.  KIND says which:
+
+=over
+
+=item copies
+
+Each built-in rule again, under other names.
+
+=item varied
+
+What an operator would write: built-in rules under other names, with other
+weights (by up to five decibans), and one or two conditions exchanged for others
+of the same kind that built-in rules use (another network, another age), or with
+a condition more.
+
+=item dense
+
+As above, but half of the rules ask for nothing else than two to four conditions
+that often hold: more rules hold than in any file that was written for a
+purpose.
+
+=back
 
 =cut
 
 sub bench_rules {
-    my ($path, $times, $dense) = @_;
+    my ($path, $times, $kind) = @_;
 
     $state = 2;
 
     my $name = repository() . '/ngx_mailping_module/rules/default.rules';
 
     open(my $file, '<:raw', $name) || die "cannot open $name: $!\n";
-    my @rules = grep { s/^((?:rule|set)\s.*?)\s*(?:#.*)?\n\z/$1/ } <$file>;
+    my @rules = map { [ split(' ') ] }
+                grep { s/^((?:rule|set)\s.*?)\s*(?:#.*)?\n\z/$1/ } <$file>;
+
+    my %used = map { $_ => 1 }
+               map { @{$_}[($_->[0] eq 'set' ? 4 : 5) .. $#$_] } @rules;
+    my @conditions = sort keys %used;
+    my @lines;
+
+    for my $n (1 .. @rules * ($times - 1)) {
+        my @words = @{$rules[$n % @rules]};
+
+        $words[1] .= "-$n";
+
+        if ($kind eq 'dense' && draw(2)) {
+            @words = often($n);
+
+        } elsif ($kind ne 'copies') {
+            @words = varied(\@conditions, @words);
+        }
+
+        push(@lines, join(' ', @words));
+    }
+
+    write_text($path, map { "$_\n" } @lines);
+}
+
+
+# A rule's words, changed in weights and conditions.
+
+sub varied {
+    my ($conditions, @words) = @_;
+
+    my $first = $words[0] eq 'set' ? 4 : 5;
+    my @changed = ($first .. $#words);
+    my $n = draw(3);
+
+    if ($first == 5) {
+        $words[4] =~ s/(\d+)/weight($1 + draw(11) - 5)/eg;
+    }
+
+    if ($n == 0 || !exchange($conditions, \@words, one_of(@changed))) {
+        my @more = grep { my $word = $_; !grep { same($_, $word) } @words }
+                   @$conditions;
+
+        return (@words, one_of(@more));
+    }
+
+    if ($n == 2) {
+        exchange($conditions, \@words, one_of(@changed));
+    }
+
+    return @words;
+}
+
+
+sub weight {
+    my ($n) = @_;
+
+    return $n < 1 ? 1 : $n > 30 ? 30 : $n;
+}
+
+
+# Puts another condition of the same kind in the place of a condition, as
+# negated as it is; false when there is none.
+
+sub exchange {
+    my ($conditions, $words, $i) = @_;
+
+    my $kind = qr/^\Q@{[ kind($words->[$i]) ]}\E/;
+    my @others = grep { my $word = $_;
+                        $word =~ $kind && !grep { same($_, $word) } @$words }
+                 @$conditions;
+
+    return 0 if !@others;
+
+    $words->[$i] = one_of(@others);
+
+    return 1;
+}
+
+
+# What a condition begins with, its negation included: "!network:", "age".
+
+sub kind {
+    my ($word) = @_;
+
+    return $word =~ /^(!?[a-z]+(?::|[<>]=?)?)/ ? $1 : $word;
+}
+
+
+# Whether two conditions ask for the same fact.
+
+sub same {
+    my ($one, $two) = map { s/^!//r =~ s/>=/</r } @_;
+
+    return $one eq $two;
+}
+
+
+# A rule of conditions that often hold.
+
+sub often {
+    my ($n) = @_;
 
     my @often = qw(agent:browser seen<2 header:image !method:head age>=10m
                    age>=1h !age<1m !agent:bot client:chrome http:1.1
@@ -173,56 +294,22 @@ sub bench_rules {
                    !header:!accept-language !self hint:other client:safari
                    agent:webkit !network:hosting);
     my @classes = qw(human proxied prefetch scanner bot);
-    my @groups = qw(agent network headers time history);
-    my @lines;
+    my @words = ('rule', "often-$n",
+                 one_of(qw(agent network headers time history)), '-',
+                 join(',', map { $_ . one_of('+', '-') . draw(11) }
+                           (@classes, @classes)[$n % 5, $n % 5 + 2]));
 
-    for my $n (1 .. @rules * ($times - 1)) {
+    my %kinds;
+    my $wanted = @words + 2 + draw(3);
 
-        if (draw(100) >= $dense) {
-            my @words = split(' ', $rules[$n % @rules]);
+    while (@words < $wanted) {
+        my $word = one_of(@often);
 
-            $words[1] .= "-$n";
-            push(@lines, join(' ', more(\@often, 1 + draw(2), @words)));
-            next;
-        }
-
-        my $weights = join(',', map { $_ . one_of('+', '-') . draw(11) }
-                                (@classes, @classes)[$n % 5, $n % 5 + 2]);
-
-        push(@lines, join(' ', more(\@often, 2 + draw(3), 'rule', "often-$n",
-                                    one_of(@groups), '-', $weights)));
-    }
-
-    write_text($path, map { "$_\n" } @lines);
-}
-
-
-# A rule's words, with conditions that do not ask for what others ask for.
-
-sub more {
-    my ($often, $n, @words) = @_;
-
-    my %kinds = map { kind($_) => 1 } @words;
-
-    while ($n > 0) {
-        my $word = one_of(@$often);
-
-        next if $kinds{kind($word)}++;
-
-        push(@words, $word);
-        $n--;
+        push(@words, $word)
+            if !$kinds{$word =~ /^!?(age|client)\b/ ? $1 : $word}++;
     }
 
     return @words;
-}
-
-
-sub kind {
-    my ($word) = @_;
-
-    return $1 if $word =~ /^!?(age|seen|burst|client|http)\b/;
-
-    return $word =~ s/^!//r;
 }
 
 
