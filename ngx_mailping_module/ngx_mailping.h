@@ -96,9 +96,13 @@ typedef struct {
 } ngx_mailping_where_t;
 
 
-/* networks whose place is not that of the people who come from them */
+/*
+ * Facts that are asked for by name: networks whose place is not that of the
+ * people who come from them, then agents that surely are a person's.
+ */
 
 #define NGX_MAILPING_PLACES  5
+#define NGX_MAILPING_FACTS   7
 
 
 struct ngx_mailping_main_conf_s {
@@ -113,7 +117,7 @@ struct ngx_mailping_main_conf_s {
     ngx_msec_t                 resolver_timeout;
     ngx_mailping_where_t       used;        /* the first "mailping" */
     ngx_uint_t                 partitions;
-    int                        place[NGX_MAILPING_PLACES];  /* facts */
+    int                        fact[NGX_MAILPING_FACTS];    /* numbers */
 };
 
 
@@ -357,6 +361,10 @@ void ngx_mailping_evidence(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
  */
 void ngx_mailping_evidence_reader(ngx_http_request_t *r,
     ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf);
+
+/* Whether one of these facts, from "from" up to "to", is true. */
+ngx_uint_t ngx_mailping_evidence_any(ngx_mailping_main_conf_t *mmcf,
+    const mailping_facts_t *f, ngx_uint_t from, ngx_uint_t to);
 
 /*
  * The peer's address in 16 bytes, IPv4 mapped.  Returns NGX_DECLINED for a

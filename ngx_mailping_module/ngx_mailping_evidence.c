@@ -14,8 +14,6 @@ static void ngx_mailping_evidence_network(ngx_http_request_t *r,
     ngx_mailping_ctx_t *ctx, ngx_mailping_loc_conf_t *mlcf);
 static void ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
     mailping_rules_t *rules);
-static ngx_uint_t ngx_mailping_evidence_place(ngx_mailping_main_conf_t *mmcf,
-    mailping_facts_t *f);
 static ngx_uint_t ngx_mailping_evidence_self(ngx_http_request_t *r,
     ngx_mailping_loc_conf_t *mlcf);
 
@@ -176,7 +174,9 @@ ngx_mailping_evidence_network(ngx_http_request_t *r, ngx_mailping_ctx_t *ctx,
         e->org = ngx_mailping_str(network.org);
     }
 
-    ctx->place = ngx_mailping_evidence_place(mmcf, f);
+    /* where a relay or a VPN stands is not where its user is */
+
+    ctx->place = !ngx_mailping_evidence_any(mmcf, f, 0, NGX_MAILPING_PLACES);
 
     ngx_explicit_memzero(addr, sizeof(addr));
 }
@@ -200,21 +200,19 @@ ngx_mailping_evidence_history(ngx_mailping_ctx_t *ctx,
 }
 
 
-/* where a relay or a VPN stands is not where its user is */
-
-static ngx_uint_t
-ngx_mailping_evidence_place(ngx_mailping_main_conf_t *mmcf,
-    mailping_facts_t *f)
+ngx_uint_t
+ngx_mailping_evidence_any(ngx_mailping_main_conf_t *mmcf,
+    const mailping_facts_t *f, ngx_uint_t from, ngx_uint_t to)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_MAILPING_PLACES; i++) {
-        if (mailping_facts_get(f, mmcf->place[i]) == 1) {
-            return 0;
+    for (i = from; i < to; i++) {
+        if (mailping_facts_get(f, mmcf->fact[i]) == 1) {
+            return 1;
         }
     }
 
-    return 1;
+    return 0;
 }
 
 

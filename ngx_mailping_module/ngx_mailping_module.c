@@ -216,12 +216,14 @@ ngx_mailping_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_uint_t  i;
 
-    static mailping_str_t  facts[NGX_MAILPING_PLACES] = {
+    static mailping_str_t  facts[NGX_MAILPING_FACTS] = {
         mailping_string("network:relay"),
         mailping_string("network:vpn"),
         mailping_string("asn:apple-relay"),
         mailping_string("asn:zscaler"),
-        mailping_string("asn:vpn")
+        mailping_string("asn:vpn"),
+        mailping_string("agent:mail-client"),
+        mailping_string("agent:mail-proxy")
     };
 
     ngx_conf_init_size_value(mmcf->zone_size, 8 * 1024 * 1024);
@@ -230,10 +232,10 @@ ngx_mailping_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    for (i = 0; i < NGX_MAILPING_PLACES; i++) {
-        mmcf->place[i] = mailping_facts_number(facts[i]);
+    for (i = 0; i < NGX_MAILPING_FACTS; i++) {
+        mmcf->fact[i] = mailping_facts_number(facts[i]);
 
-        if (mmcf->place[i] == MAILPING_ERROR) {
+        if (mmcf->fact[i] == MAILPING_ERROR) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "no published fact \"%s\"", facts[i].data);
             return NGX_CONF_ERROR;

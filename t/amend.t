@@ -329,6 +329,19 @@ is($open->{$after}{open}, 'no', 'who comes soon after it is judged at once');
 
 nothing_amended('and amends nobody');
 
+# a scanner that comes again is one again
+
+my $again = token('again');
+
+fetch($again, EOP);
+advance(50);
+fetch($again, EOP);
+advance(50);
+$after = fetch($again, address());
+
+($open) = settled();
+is($open->{$after}{open}, 'no', 'also soon after its second fetch');
+
 my $late = token('late');
 
 fetch($late, address());

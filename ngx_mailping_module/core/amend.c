@@ -7,7 +7,8 @@
 #include "amend.h"
 
 
-#define MAILPING_MANY  UINT32_MAX
+#define MAILPING_MANY        UINT32_MAX
+#define MAILPING_AMEND_LATE  86400000      /* ms, what a habit reaches back */
 
 
 static void mailping_amend_past(mailping_recent_t *r,
@@ -54,6 +55,23 @@ mailping_amend_possible(const mailping_rules_t *rs, const mailping_facts_t *f,
 
     mailping_classify(rs, &all, &then, NULL, NULL);
 
+    if (then.open != j->open || then.verdict != j->verdict) {
+        return 1;
+    }
+
+    /* the one evidence that may speak for a person */
+
+    all = *f;
+    mailping_facts_quick(rs, &all, 0);
+
+    if (memcmp(all.is, f->is, sizeof(all.is)) == 0
+        && memcmp(all.unknown, f->unknown, sizeof(all.unknown)) == 0)
+    {
+        return 0;
+    }
+
+    mailping_classify(rs, &all, &then, NULL, NULL);
+
     return then.open != j->open || then.verdict != j->verdict;
 }
 
@@ -66,7 +84,7 @@ mailping_amend(const mailping_rules_t *rs, mailping_recent_t *r,
     mailping_facts_t  f;
 
     if (r->rules != mailping_rules_id(rs)) {
-        return 0;
+        return MAILPING_RECENT_SAME;
     }
 
     mailping_facts_init(rs, &f);
@@ -80,7 +98,7 @@ mailping_amend(const mailping_rules_t *rs, mailping_recent_t *r,
     if (memcmp(f.is, r->is, sizeof(f.is)) == 0
         && memcmp(f.unknown, r->unknown, sizeof(f.unknown)) == 0)
     {
-        return 0;
+        return MAILPING_RECENT_SAME;
     }
 
     memcpy(r->is, f.is, sizeof(f.is));
@@ -89,20 +107,20 @@ mailping_amend(const mailping_rules_t *rs, mailping_recent_t *r,
     mailping_classify(rs, &f, j, NULL, NULL);
 
     if (j->open == r->open && j->verdict == r->verdict) {
-        return 0;
+        return MAILPING_RECENT_KEEP;
     }
 
     bit = 1 << j->verdict;
 
     if (r->told & bit) {
-        return 0;
+        return MAILPING_RECENT_KEEP;
     }
 
     r->told |= (uint8_t) bit;
     r->open = (uint8_t) j->open;
     r->verdict = (uint8_t) j->verdict;
 
-    return 1;
+    return MAILPING_RECENT_TELL;
 }
 
 
@@ -129,7 +147,11 @@ mailping_amend_past(mailping_recent_t *r, const mailping_later_t *later)
             past->burst = then->burst;
         }
 
-        if (then->quick >= 0) {
+        /* the entry of an older one may have been trimmed from the stream */
+
+        if (then->quick >= 0
+            && mailping_amend_near(r, later, MAILPING_AMEND_LATE))
+        {
             past->quick = then->quick;
         }
     }
@@ -160,6 +182,8 @@ static int
 mailping_amend_near(const mailping_recent_t *r, const mailping_later_t *later,
     uint64_t window)
 {
-    return later->fetch.time >= r->fetch.time
-           && later->fetch.time - r->fetch.time <= window;
+    /* either way: workers' clocks differ by what their event loops take */
+
+    return later->fetch.time <= r->fetch.time + window
+           && r->fetch.time <= later->fetch.time + window;
 }

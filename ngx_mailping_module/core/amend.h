@@ -32,10 +32,11 @@ int mailping_amend_possible(const mailping_rules_t *rs,
     const mailping_facts_t *f, const mailping_judgement_t *j);
 
 /*
- * Judges the remembered fetch r again with what a later one shows, and
- * remembers that.  Returns 1 when open or verdict change, and this verdict was
- * not told of it before: then *j is the amendment's judgement.  The facts of
- * another rule set are left alone.  Allocates nothing.
+ * Judges the remembered fetch r again with what a later one shows.  Returns
+ * MAILPING_RECENT_TELL when open or verdict change, and this verdict was not
+ * told of it before: then *j is the amendment's judgement; RECENT_KEEP when
+ * only facts change; RECENT_SAME when not even they do.  The facts of another
+ * rule set are left alone.  Allocates nothing.
  */
 int mailping_amend(const mailping_rules_t *rs, mailping_recent_t *r,
     const mailping_later_t *later, mailping_judgement_t *j);

@@ -17,11 +17,13 @@
  * the slot was claimed.  It is held for a microsecond or two, so waiting is
  * short and bounded.  A claim that a killed worker left behind is taken over
  * once it is old.  As its holder may only have been stopped, and may go on,
- * what the slot contains has a checksum.
+ * what the slot contains has a checksum.  The tries take about ten
+ * microseconds: a holder that is not done by then is not running, and every
+ * fetch that meets its claim would wait that long again.
  */
 
-#define MAILPING_CLAIM_OLD    10000    /* ms */
-#define MAILPING_CLAIM_TRIES  4000
+#define MAILPING_CLAIM_OLD    1000     /* ms */
+#define MAILPING_CLAIM_TRIES  200
 
 
 /* Returns 1, or 0 when somebody else holds the slot for too long. */

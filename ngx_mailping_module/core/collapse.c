@@ -99,9 +99,13 @@ mailping_collapse_add(mailping_collapse_t *table, uint64_t key, uint64_t now,
         slot->crc = mailping_crc32c(0, payload.data, payload.len);
         memcpy(slot->payload, payload.data, payload.len);
 
-        /* last: without it the slot is free, whatever happens before */
+        /*
+         * Last: without it the slot is free, whatever happens before.  Added,
+         * because a holder that was stopped, and lost its claim, may do the
+         * same: the sum is exact even then.
+         */
 
-        __atomic_store_n(&slot->count, 1, __ATOMIC_RELEASE);
+        (void) __atomic_fetch_add(&slot->count, 1, __ATOMIC_RELEASE);
 
     } else if (slot->key == key) {
         (void) __atomic_fetch_add(&slot->count, 1, __ATOMIC_RELAXED);
@@ -134,21 +138,28 @@ mailping_collapse_take(mailping_collapse_t *table, size_t *n, uint64_t now,
             continue;
         }
 
-        *count = slot->count;
-
-        if (*count == 0 || !mailping_collapse_due(slot, now, age)) {
+        if (!mailping_collapse_due(slot, now, age)) {
             mailping_claim_release(&slot->claim, now);
             continue;
         }
 
-        *len = slot->len <= MAILPING_COLLAPSE_PAYLOAD ? slot->len : 0;
+        *len = slot->len;
+
+        if (*len > MAILPING_COLLAPSE_PAYLOAD) {
+            *len = 0;
+        }
+
         crc = slot->crc;
 
         memcpy(dst, slot->payload, *len);
 
-        __atomic_store_n(&slot->count, 0, __ATOMIC_RELEASE);
+        *count = __atomic_exchange_n(&slot->count, 0, __ATOMIC_ACQ_REL);
 
         mailping_claim_release(&slot->claim, now);
+
+        if (*count == 0) {
+            continue;
+        }
 
         (*n)++;
 

@@ -29,7 +29,14 @@
 
 #define MAILPING_HOUR        3600          /* s */
 #define MAILPING_FARM_PRINTS 3
+#define MAILPING_FARM_BITS   13            /* of a print */
+#define MAILPING_FARM_START  25            /* a year of seconds */
+#define MAILPING_FARM_SECONDS  ((1 << MAILPING_FARM_START) - 1)
+#define MAILPING_FARM_PRINT    ((1 << MAILPING_FARM_BITS) - 1)
+#define MAILPING_SKEW        2             /* s, of two workers' clocks */
 #define MAILPING_HABIT_MAX   255           /* tokens counted at full weight */
+#define MAILPING_READERS_MIN 20
+#define MAILPING_READERS_MAX 10000
 
 #define mailping_get(p)       __atomic_load_n(p, __ATOMIC_RELAXED)
 #define mailping_set(p, v)    __atomic_store_n(p, v, __ATOMIC_RELAXED)
@@ -42,7 +49,7 @@ typedef struct {
     uint64_t             word;     /* fingerprint (40 bits) | seen (24) */
     uint64_t             last;     /* Unix ms */
     uint64_t             hour;     /* start, Unix s (32) | fetches (32) */
-    uint64_t             farm;     /* networks (3 x 16) | start, Unix s (16) */
+    uint64_t             farm;     /* networks (3 x 13) | start, Unix s (25) */
     uint64_t             agents;   /* agents likewise */
     uint64_t             scanned;  /* Unix ms of a scanner's last fetch */
 } mailping_token_slot_t;
@@ -63,6 +70,7 @@ typedef struct {
 
 struct mailping_history_s {
     uint64_t                  since;       /* Unix ms */
+    uint64_t                  readers;     /* quick (32) | all (32) */
     size_t                    nbuckets;
     size_t                    nnetworks;
     mailping_bucket_t        *buckets;
@@ -70,6 +78,7 @@ struct mailping_history_s {
 };
 
 
+static unsigned mailping_history_readers_quick(mailping_history_t *history);
 static mailping_token_slot_t *mailping_history_token(
     mailping_history_t *history, const mailping_fetch_t *fetch,
     mailping_past_t *past);
@@ -155,6 +164,10 @@ mailping_history_fetch(mailping_history_t *history,
 
     past->burst = mailping_history_burst(network, fetch);
     past->quick = mailping_history_quick(network, fetch, past->seen);
+
+    if (mailping_history_readers_quick(history)) {
+        past->quick = -1;
+    }
 }
 
 
@@ -176,6 +189,51 @@ mailping_history_scanner(mailping_history_t *history,
             return;
         }
     }
+}
+
+
+void
+mailping_history_reader(mailping_history_t *history,
+    const mailping_fetch_t *fetch)
+{
+    uint64_t  word, next, quick, all;
+
+    if (fetch->sent == 0 || fetch->sent > fetch->time) {
+        return;
+    }
+
+    word = mailping_get(&history->readers);
+
+    do {
+        quick = word >> 32;
+        all = (uint32_t) word;
+
+        if (all >= MAILPING_READERS_MAX) {
+            quick /= 2;
+            all /= 2;
+        }
+
+        quick += fetch->time - fetch->sent < MAILPING_QUICK_AGE;
+        all++;
+
+        next = quick << 32 | all;
+
+    } while (!mailping_swap(&history->readers, &word, next));
+}
+
+
+static unsigned
+mailping_history_readers_quick(mailping_history_t *history)
+{
+    uint64_t  word, quick, all;
+
+    word = mailping_get(&history->readers);
+
+    quick = word >> 32;
+    all = (uint32_t) word;
+
+    return all >= MAILPING_READERS_MIN
+           && 100 * quick >= MAILPING_QUICK_READERS * all;
 }
 
 
@@ -308,7 +366,9 @@ mailping_history_hour(mailping_token_slot_t *slot, uint64_t now)
     do {
         start = word >> 32;
 
-        if (word == 0 || now >= start + MAILPING_HOUR || now < start) {
+        if (word == 0 || now >= start + MAILPING_HOUR
+            || now + MAILPING_SKEW < start)
+        {
             next = now << 32 | 1;
 
         } else if ((uint32_t) word < MAILPING_HOUR_MAX) {
@@ -326,32 +386,39 @@ mailping_history_hour(mailping_token_slot_t *slot, uint64_t now)
 
 /*
  * How many networks, or agents, fetched the token within ten seconds, which
- * begin with the first of them.  They are known by 16 bits, 0 is none.
+ * begin with the first of them.  They are known by 13 bits, 0 is none.
  */
 
 static uint32_t
 mailping_history_farm(uint64_t *farm, uint64_t hash, uint64_t now)
 {
-    uint16_t  print, found, passed;
+    uint32_t  print, found, passed, shift, n;
     uint64_t  word, next;
-    uint32_t  n;
 
-    print = (uint16_t) (hash >> 48) | 1;
+    print = (uint32_t) (hash >> (64 - MAILPING_FARM_BITS)) | 1;
+    now &= MAILPING_FARM_SECONDS;
+
     word = mailping_get(farm);
 
     do {
-        passed = (uint16_t) ((uint16_t) now - (uint16_t) word);
+        passed = (uint32_t) (now - word) & MAILPING_FARM_SECONDS;
         next = word;
 
-        if (word == 0 || passed > MAILPING_FARM_WINDOW / 1000) {
-            next = (uint16_t) now;
+        /* a worker whose clock is a little behind belongs to the farm */
+
+        if (word == 0
+            || (passed > MAILPING_FARM_WINDOW / 1000
+                && passed <= MAILPING_FARM_SECONDS - MAILPING_SKEW))
+        {
+            next = now;
         }
 
-        for (n = 1; n <= MAILPING_FARM_PRINTS; n++) {
-            found = (uint16_t) (next >> 16 * n);
+        for (n = 0; n < MAILPING_FARM_PRINTS; n++) {
+            shift = MAILPING_FARM_START + n * MAILPING_FARM_BITS;
+            found = (uint32_t) (next >> shift) & MAILPING_FARM_PRINT;
 
             if (found == 0) {
-                next |= (uint64_t) print << 16 * n;
+                next |= (uint64_t) print << shift;
                 break;
             }
 
@@ -364,7 +431,7 @@ mailping_history_farm(uint64_t *farm, uint64_t hash, uint64_t now)
 
     n = MAILPING_FARM_PRINTS;
 
-    while (next >> 16 * n == 0) {
+    while (next >> (MAILPING_FARM_START + (n - 1) * MAILPING_FARM_BITS) == 0) {
         n--;
     }
 
@@ -512,7 +579,9 @@ mailping_history_quick(mailping_network_slot_t *slot,
 
         if (seen == 1 && fetch->sent != 0 && fetch->sent <= fetch->time) {
 
-            if (word == 0) {
+            /* or of a future that the clock was set back from */
+
+            if (word == 0 || now + MAILPING_SKEW < since) {
                 since = now;
             }
 

@@ -25,6 +25,7 @@
 #define MAILPING_QUICK_AGE       600000        /* "soon after sending" */
 #define MAILPING_QUICK_WATCH     3600000       /* known after this time */
 #define MAILPING_QUICK_TOKENS    8             /* and so many tokens */
+#define MAILPING_QUICK_READERS   40            /* percent: all are quick */
 
 #define MAILPING_HOUR_MAX        255
 
@@ -69,6 +70,15 @@ void mailping_history_fetch(mailping_history_t *history,
 
 /* Reports that this fetch, which was reported before, was a scanner's. */
 void mailping_history_scanner(mailping_history_t *history,
+    const mailping_fetch_t *fetch);
+
+
+/*
+ * Reports that this fetch, which was reported before, was surely a person's,
+ * whatever its network.  Where many persons open soon after sending, as they
+ * do codes and receipts, networks that do so are not told from theirs.
+ */
+void mailping_history_reader(mailping_history_t *history,
     const mailping_fetch_t *fetch);
 
 

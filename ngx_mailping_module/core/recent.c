@@ -45,9 +45,10 @@ static mailping_recent_slot_t *mailping_recents_slot(
     mailping_recents_t *table, const mailping_fetch_t *fetch);
 static void mailping_recents_visit_slot(mailping_recent_slot_t *slot,
     mailping_recent_key_e by, uint64_t key, uint64_t now,
-    mailping_recent_pt visit, void *data);
+    const mailping_recent_visit_t *visit);
 static uint8_t *mailping_recent_text(uint8_t *p, mailping_str_t text,
     size_t max, uint8_t *len);
+static uint32_t mailping_recent_crc(const mailping_recent_t *r);
 
 
 mailping_recents_t *
@@ -110,8 +111,8 @@ mailping_recents_add(mailping_recents_t *table, mailping_recent_t *r,
         return;
     }
 
+    slot->crc = mailping_recent_crc(r);
     slot->recent = *r;
-    slot->crc = mailping_crc32c(0, &slot->recent, sizeof(mailping_recent_t));
     slot->used = 1;
 
     mailping_claim_release(&slot->claim, r->fetch.time);
@@ -159,7 +160,7 @@ mailping_recents_slot(mailping_recents_t *table,
 
 void
 mailping_recents_visit(mailping_recents_t *table, mailping_recent_key_e by,
-    uint64_t key, uint64_t now, mailping_recent_pt visit, void *data)
+    uint64_t key, uint64_t now, const mailping_recent_visit_t *visit)
 {
     uint32_t                  ref;
     unsigned                  i;
@@ -170,7 +171,7 @@ mailping_recents_visit(mailping_recents_t *table, mailping_recent_key_e by,
         slot = &table->slots[key % table->nbuckets * MAILPING_WAYS];
 
         for (i = 0; i < MAILPING_WAYS; i++) {
-            mailping_recents_visit_slot(slot + i, by, key, now, visit, data);
+            mailping_recents_visit_slot(slot + i, by, key, now, visit);
         }
 
         return;
@@ -181,9 +182,9 @@ mailping_recents_visit(mailping_recents_t *table, mailping_recent_key_e by,
     for (i = 0; i < MAILPING_REFS; i++) {
         ref = __atomic_load_n(&index->ref[i], __ATOMIC_ACQUIRE);
 
-        if (ref != 0) {
+        if (ref != 0 && ref <= table->nbuckets * MAILPING_WAYS) {
             mailping_recents_visit_slot(&table->slots[ref - 1], by, key, now,
-                                        visit, data);
+                                        visit);
         }
     }
 }
@@ -192,8 +193,9 @@ mailping_recents_visit(mailping_recents_t *table, mailping_recent_key_e by,
 static void
 mailping_recents_visit_slot(mailping_recent_slot_t *slot,
     mailping_recent_key_e by, uint64_t key, uint64_t now,
-    mailping_recent_pt visit, void *data)
+    const mailping_recent_visit_t *visit)
 {
+    int                 rc;
     uint64_t           *hash;
     mailping_recent_t   r;
 
@@ -207,22 +209,32 @@ mailping_recents_visit_slot(mailping_recent_slot_t *slot,
         return;
     }
 
+    rc = MAILPING_RECENT_SAME;
+
     if (slot->used && *hash == key) {
         r = slot->recent;
 
-        if (mailping_crc32c(0, &r, sizeof(mailping_recent_t)) != slot->crc) {
+        if (mailping_recent_crc(&r) != slot->crc) {
             slot->used = 0;
 
-        } else if (visit(data, &r)) {
+        } else {
+            rc = visit->change(visit->data, &r);
+        }
+
+        if (rc != MAILPING_RECENT_SAME) {
 
             /* a worker killed in between leaves a slot that fails the check */
 
             slot->recent = r;
-            slot->crc = mailping_crc32c(0, &r, sizeof(mailping_recent_t));
+            slot->crc = mailping_recent_crc(&r);
         }
     }
 
     mailping_claim_release(&slot->claim, now);
+
+    if (rc == MAILPING_RECENT_TELL) {
+        visit->tell(visit->data, &r);
+    }
 }
 
 
@@ -237,6 +249,19 @@ mailping_recent_text(uint8_t *p, mailping_str_t text, size_t max,
     }
 
     return p + *len;
+}
+
+
+/*
+ * Of the caller's copy, never of the slot, which somebody else may be writing;
+ * and not of the padding after the text, which nobody has set.
+ */
+
+static uint32_t
+mailping_recent_crc(const mailping_recent_t *r)
+{
+    return mailping_crc32c(0, r, offsetof(mailping_recent_t, text)
+                                 + MAILPING_RECENT_TEXT);
 }
 
 

@@ -68,15 +68,26 @@ void mailping_recents_add(mailping_recents_t *table, mailping_recent_t *r,
     mailping_str_t site);
 
 /*
- * Calls visit for each open of the token or the network with this hash that is
- * remembered.  When visit returns 1, what it changed in *r is kept.  No other
- * process sees the open meanwhile.
+ * Calls visit->change for each open of the token or the network with this hash
+ * that is remembered; no other process sees the open meanwhile, so it must be
+ * short.  What it changed in *r is kept, unless it returns RECENT_SAME.  After
+ * RECENT_TELL visit->tell is called with the open once the change is kept: a
+ * process that is killed in between has not told, none tells twice.
  */
-typedef int (*mailping_recent_pt)(void *data, mailping_recent_t *r);
+
+#define MAILPING_RECENT_SAME  0
+#define MAILPING_RECENT_KEEP  1
+#define MAILPING_RECENT_TELL  2
+
+typedef struct {
+    int             (*change)(void *data, mailping_recent_t *r);
+    void            (*tell)(void *data, const mailping_recent_t *r);
+    void             *data;
+} mailping_recent_visit_t;
 
 void mailping_recents_visit(mailping_recents_t *table,
     mailping_recent_key_e by, uint64_t key, uint64_t now,
-    mailping_recent_pt visit, void *data);
+    const mailping_recent_visit_t *visit);
 
 /* The texts of *r, which they point into. */
 void mailping_recent_texts(const mailping_recent_t *r, mailping_amend_t *a);

@@ -175,7 +175,7 @@ amended(void)
 
     memset(&j, 0x55, sizeof(mailping_judgement_t));
 
-    if (!mailping_amend(rs, &r, &later, &j)) {
+    if (mailping_amend(rs, &r, &later, &j) != MAILPING_RECENT_TELL) {
         return "";
     }
 
@@ -366,8 +366,16 @@ test_windows(void)
         { "a scanner at once", 0, 1, 1, -1, 1, "no scanner" },
         { "after a minute", 60000, 1, 1, -1, 1, "no scanner" },
         { "later", 60001, 1, 1, -1, 1, "" },
+        { "a worker's clock behind", -10000, 5, 1, -1, 0, "no scanner" },
+        { "far behind", -10001, 5, 1, -1, 0, "" },
+        { "a farm so", -10000, 1, 3, -1, 0, "no scanner" },
+        { "far behind", -10001, 1, 3, -1, 0, "" },
+        { "a scanner so", -60000, 1, 1, -1, 1, "no scanner" },
+        { "far behind", -60001, 1, 1, -1, 1, "" },
         { "a quick network at once", 0, 1, 1, 70, 0, "no scanner" },
         { "after an hour", 3600000, 1, 1, 70, 0, "no scanner" },
+        { "after a day", 86400000, 1, 1, 70, 0, "no scanner" },
+        { "later", 86400001, 1, 1, 70, 0, "" },
         { "that is less quick", 3600000, 1, 1, 69, 0, "" },
     };
 
@@ -652,6 +660,22 @@ test_possible(void)
 
     is_int(wrong, 0, "also with facts at random");
     ok(possible > 200 && possible < 29800, "%u of 30000 are", possible);
+
+    mailping_rules_destroy(rs);
+
+    /* a site's rule that a slow network speaks for a person */
+
+    rs = compile("agent browser \"Firefox\"\n"
+                 "rule browser agent   - human+2  agent:browser\n"
+                 "rule slow    history - human+20 !quick>=30\n"
+                 "prior - human+0,proxied+0,prefetch-10,scanner-3,bot-10\n");
+
+    mailping_facts_init(rs, &f);
+    mailping_facts_agent(rs, &f, str(FIREFOX));
+    mailping_classify(rs, &f, &j, NULL, NULL);
+
+    ok(mailping_amend_possible(rs, &f, &j),
+       "a network that turns out to be slow");
 
     mailping_rules_destroy(rs);
 

@@ -867,9 +867,14 @@ worker_collapse(arena_t *arena, ledger_t *l, uint64_t random, uint64_t now)
 static void
 worker_recents(arena_t *arena, ledger_t *l, uint64_t random, uint64_t now)
 {
-    char               id[32];
-    uint64_t           token, network;
-    mailping_recent_t  r;
+    char                     id[32];
+    uint64_t                 token, network;
+    mailping_recent_t        r;
+    mailping_recent_visit_t  visit;
+
+    visit.change = worker_visit;
+    visit.tell = NULL;
+    visit.data = l;
 
     token = random >> 8 & 7;
     network = 1 + (random >> 16 & 7);
@@ -890,9 +895,9 @@ worker_recents(arena_t *arena, ledger_t *l, uint64_t random, uint64_t now)
     }
 
     mailping_recents_visit(arena->recents, MAILPING_RECENT_TOKEN, token, now,
-                           worker_visit, l);
+                           &visit);
     mailping_recents_visit(arena->recents, MAILPING_RECENT_NETWORK, network,
-                           now, worker_visit, l);
+                           now, &visit);
 }
 
 
@@ -909,7 +914,7 @@ worker_visit(void *data, mailping_recent_t *r)
     r->told++;
     r->past.burst = r->told;
 
-    return 1;
+    return MAILPING_RECENT_KEEP;
 }
 
 

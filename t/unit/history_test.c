@@ -48,6 +48,7 @@ static void test_farm(void);
 static void test_agents(void);
 static void test_scanned(void);
 static void test_quick(void);
+static void test_readers(void);
 static void test_quick_fades(void);
 static void test_networks_forgotten(void);
 static void test_clock(void);
@@ -67,6 +68,7 @@ main(void)
     test_agents();
     test_scanned();
     test_quick();
+    test_readers();
     test_quick_fades();
     test_networks_forgotten();
     test_clock();
@@ -138,6 +140,20 @@ scanner(uint64_t token, uint64_t time)
     f.time = time;
 
     mailping_history_scanner(history, &f);
+}
+
+
+static void
+reader(uint64_t time, uint64_t sent)
+{
+    mailping_fetch_t  f;
+
+    memset(&f, 0, sizeof(mailping_fetch_t));
+
+    f.time = time;
+    f.sent = sent;
+
+    mailping_history_reader(history, &f);
 }
 
 
@@ -352,6 +368,9 @@ test_hour(void)
 
     (void) fetch(token_of(1), 7, START + HOUR, START);
     is_int(past.hour, 1, "until the next hour");
+
+    (void) fetch(token_of(1), 7, START + HOUR - 1, START);
+    is_int(past.hour, 2, "also for a worker whose clock is behind");
 }
 
 
@@ -491,6 +510,18 @@ test_farm(void)
     is_int(past.farm, 2, "across the wrap of its time");
     (void) fetch(token_of(1), NET(3), t + 11 * SECOND, START);
     is_int(past.farm, 1, "and not longer");
+
+    (void) fetch(token_of(2), NET(1), START, START);
+    (void) fetch(token_of(2), NET(2), START + 65536 * SECOND, START);
+    is_int(past.farm, 1, "nor when the same second of it comes again");
+
+    /* workers' clocks differ by what their event loops take */
+
+    (void) fetch(token_of(3), NET(1), START, START);
+    (void) fetch(token_of(3), NET(2), START - 1, START);
+    is_int(past.farm, 2, "a worker whose clock is behind");
+    (void) fetch(token_of(3), NET(3), START + 1, START);
+    is_int(past.farm, 3, "and one that is ahead");
 
     /* second 0, network 0: words that could be empty */
 
@@ -668,6 +699,60 @@ test_quick(void)
 }
 
 
+/* where readers are as quick, quick networks are not told from theirs */
+
+static void
+test_readers(void)
+{
+    uint64_t  t;
+    unsigned  i;
+
+    begin(SIZE);
+
+    for (i = 1; i <= 8; i++) {
+        (void) fetch(token_of(i), 7, START + i, START);
+    }
+
+    t = START + HOUR + SECOND;
+
+    for (i = 0; i < 19; i++) {
+        reader(START + i, START);
+    }
+
+    reader(START, 0);
+    reader(START, START + 1);
+
+    (void) fetch(token_of(8), 7, t, START);
+    is_int(past.quick, 100, "nineteen readers say nothing");
+
+    reader(START, START);
+
+    (void) fetch(token_of(8), 7, t, START);
+    is_int(past.quick, -1, "twenty quick readers");
+
+    for (i = 0; i < 30; i++) {
+        reader(t, t - 10 * MINUTE);
+    }
+
+    (void) fetch(token_of(8), 7, t, START);
+    is_int(past.quick, -1, "forty percent of fifty");
+
+    reader(t, t - 10 * MINUTE);
+
+    (void) fetch(token_of(8), 7, t, START);
+    is_int(past.quick, 100, "less than forty percent");
+
+    /* the older half fades: habits of senders change */
+
+    for (i = 0; i < 20000; i++) {
+        reader(START, START);
+    }
+
+    (void) fetch(token_of(8), 7, t, START);
+    is_int(past.quick, -1, "all of a newer time");
+}
+
+
 static void
 test_quick_fades(void)
 {
@@ -799,6 +884,21 @@ test_clock(void)
 
     (void) fetch(mix(9999), 7, START + 11 * HOUR, START + 11 * HOUR);
     ok(past.sure, "until the clock is where it was");
+
+    /* an hour of watching begins again */
+
+    begin(SIZE);
+
+    for (i = 0; i < 20; i++) {
+        (void) fetch(mix(i + 1), 7, START + 300 * HOUR, START + 300 * HOUR);
+    }
+
+    for (i = 0; i < 20; i++) {
+        (void) fetch(mix(i + 1000), 7, START + i * 10 * MINUTE,
+                     START + i * 10 * MINUTE);
+    }
+
+    is_int(past.quick, 100, "a habit is known after an hour again");
 
     /* and the ends of time */
 

@@ -25,6 +25,7 @@ typedef struct {
     unsigned           n;
     unsigned           change;     /* what the visitor adds to "told" */
     unsigned           keep;       /* what it returns */
+    unsigned           told;       /* how often it was to be told */
     mailping_recent_t  last;
 } visit_t;
 
@@ -38,6 +39,9 @@ static uint64_t mix(uint64_t n);
 static void remember(uint64_t token, uint64_t network, uint64_t time,
     const char *id);
 static int visitor(void *data, mailping_recent_t *r);
+static void teller(void *data, const mailping_recent_t *r);
+static void visit_at(mailping_recent_key_e by, uint64_t key, uint64_t now,
+    visit_t *v);
 static unsigned visit(mailping_recent_key_e by, uint64_t key, visit_t *v);
 static void is_text(mailping_str_t text, const char *expected,
     const char *name);
@@ -121,13 +125,36 @@ visitor(void *data, mailping_recent_t *r)
 }
 
 
+static void
+teller(void *data, const mailping_recent_t *r)
+{
+    visit_t  *v = data;
+
+    v->told++;
+    v->last = *r;
+}
+
+
+static void
+visit_at(mailping_recent_key_e by, uint64_t key, uint64_t now, visit_t *v)
+{
+    mailping_recent_visit_t  visits;
+
+    visits.change = visitor;
+    visits.tell = teller;
+    visits.data = v;
+
+    mailping_recents_visit(table, by, key, now, &visits);
+}
+
+
 static unsigned
 visit(mailping_recent_key_e by, uint64_t key, visit_t *v)
 {
     v->n = 0;
     memset(&v->last, 0, sizeof(mailping_recent_t));
 
-    mailping_recents_visit(table, by, key, START, visitor, v);
+    visit_at(by, key, START, v);
 
     return v->n;
 }
@@ -310,6 +337,13 @@ test_change(void)
     is_int(v.last.told, 4, "one that is");
     (void) visit(MAILPING_RECENT_TOKEN, 1, &v);
     is_int(v.last.told, 8, "and another one");
+    is_int(v.told, 0, "none of them is told");
+
+    v.keep = MAILPING_RECENT_TELL;
+
+    (void) visit(MAILPING_RECENT_TOKEN, 1, &v);
+    is_int(v.told, 1, "one that is to be told");
+    is_int(v.last.told, 16, "is told as it is kept");
 }
 
 
@@ -447,8 +481,7 @@ test_damage(void)
         memory[i] ^= 0x55;
 
         v.n = 0;
-        mailping_recents_visit(table, MAILPING_RECENT_TOKEN, 1, START + OLD,
-                               visitor, &v);
+        visit_at(MAILPING_RECENT_TOKEN, 1, START + OLD, &v);
 
         if (v.n == 0) {
             dropped++;
@@ -457,8 +490,7 @@ test_damage(void)
 
             memory[i] ^= 0x55;
             v.n = 0;
-            mailping_recents_visit(table, MAILPING_RECENT_TOKEN, 1,
-                                   START + 3 * OLD, visitor, &v);
+            visit_at(MAILPING_RECENT_TOKEN, 1, START + 3 * OLD, &v);
             back += v.n;
 
         } else {
