@@ -13,6 +13,8 @@
 
 #define MAILPING_NO_RULE     UINT16_MAX
 
+#define MAILPING_VECTOR      4         /* keys in a vector */
+
 
 /*
  * What the rules that hold add up to.  Two tables are taken in turn, as one has
@@ -20,8 +22,8 @@
  */
 
 typedef struct {
-    mailping_keys_t  heaviest[2][MAILPING_GROUPS];
-    uint16_t         decided;      /* the "set" rule that decides, if any */
+    mailping_ranks_t  heaviest[2][MAILPING_GROUPS];
+    uint16_t          decided;     /* the "set" rule that decides, if any */
 } mailping_tally_t;
 
 
@@ -31,10 +33,10 @@ static unsigned mailping_classify_hits(const mailping_rules_t *rs,
     const uint64_t *against, uint32_t from, uint32_t to, uint16_t *hit);
 static int mailping_classify_tests(const mailping_rules_t *rs,
     const uint64_t *against, uint32_t first, unsigned n);
-static void mailping_classify_tally(const mailping_rules_t *rs,
+static inline void mailping_classify_tally(const mailping_rules_t *rs,
     mailping_tally_t *t, unsigned i, unsigned group, unsigned turn);
-static void mailping_classify_heaviest(mailping_keys_t *restrict heaviest,
-    const mailping_keys_t *restrict keys);
+static void mailping_classify_heaviest(mailping_ranks_t *restrict heaviest,
+    const mailping_ranks_t *restrict ranks);
 static void mailping_classify_set(const mailping_rules_t *rs,
     mailping_tally_t *t, unsigned i);
 static void mailping_classify_decide(const mailping_rules_t *rs,
@@ -42,6 +44,8 @@ static void mailping_classify_decide(const mailping_rules_t *rs,
 static unsigned mailping_classify_count(const mailping_rules_t *rs,
     mailping_judgement_t *j, const mailping_tally_t *t,
     int sum[MAILPING_CLASSES]);
+static void mailping_classify_order(mailping_judgement_t *j, int32_t *keys,
+    unsigned n);
 static int32_t mailping_classify_max(int32_t a, int32_t b);
 static void mailping_classify_verdict(const mailping_rules_t *rs,
     mailping_judgement_t *j, const int sum[MAILPING_CLASSES],
@@ -201,19 +205,19 @@ mailping_classify_tally(const mailping_rules_t *rs, mailping_tally_t *t,
         return;
     }
 
-    mailping_classify_heaviest(&t->heaviest[turn][group], &rs->keys[i]);
+    mailping_classify_heaviest(&t->heaviest[turn][group], &rs->ranks[i]);
 }
 
 
 static void
-mailping_classify_heaviest(mailping_keys_t *restrict heaviest,
-    const mailping_keys_t *restrict keys)
+mailping_classify_heaviest(mailping_ranks_t *restrict heaviest,
+    const mailping_ranks_t *restrict ranks)
 {
     unsigned  k;
 
-    for (k = 0; k < MAILPING_KEYS; k++) {
-        heaviest->key[k] = mailping_classify_max(heaviest->key[k],
-                                                 keys->key[k]);
+    for (k = 0; k < MAILPING_RANKS; k++) {
+        heaviest->rank[k] = heaviest->rank[k] > ranks->rank[k]
+                            ? heaviest->rank[k] : ranks->rank[k];
     }
 }
 
@@ -269,8 +273,8 @@ static unsigned
 mailping_classify_count(const mailping_rules_t *rs, mailping_judgement_t *j,
     const mailping_tally_t *t, int sum[MAILPING_CLASSES])
 {
-    int32_t   key, keys[MAILPING_COUNTED_MAX];
-    unsigned  group, class, i, k, n, same, place, evidence;
+    int32_t   key, keys[MAILPING_COUNTED_MAX + MAILPING_VECTOR];
+    unsigned  group, class, i, k, n, same, evidence;
 
     for (class = 0; class < MAILPING_CLASSES; class++) {
         sum[class] = rs->prior[class];
@@ -288,7 +292,7 @@ mailping_classify_count(const mailping_rules_t *rs, mailping_judgement_t *j,
         i = n;
 
         for (class = 0; class < MAILPING_CLASSES; class++) {
-            key = t->heaviest[0][group].key[class];
+            key = rs->key[t->heaviest[0][group].rank[class]];
 
             if (key == 0) {
                 continue;
@@ -315,29 +319,50 @@ mailping_classify_count(const mailping_rules_t *rs, mailping_judgement_t *j,
         }
     }
 
-    /* the place of each is how many are greater, which takes no branches */
-
-    for (i = 0; i < n; i++) {
-        place = 0;
-
-        for (k = 0; k < n; k++) {
-            place += keys[k] > keys[i];
-        }
-
-        j->counted[place] = mailping_key_rule(keys[i]);
-    }
-
-    j->ncounted = n;
+    mailping_classify_order(j, keys, n);
 
     for (i = 0; i < n; i++) {
 
-        if (rs->rule[j->counted[i]].provider.len != 0) {
+        if (rs->reason[j->counted[i]].provider) {
             j->provider = rs->rule[j->counted[i]].provider;
             break;
         }
     }
 
     return evidence;
+}
+
+
+/*
+ * The place of each is how many are greater, which takes no branches; as many
+ * as fill a vector are placed at a time.  Behind the keys there is room for as
+ * many that are none.
+ */
+
+static void
+mailping_classify_order(mailping_judgement_t *j, int32_t *keys, unsigned n)
+{
+    int32_t   place[MAILPING_VECTOR];
+    unsigned  i, k;
+
+    memset(&keys[n], 0, MAILPING_VECTOR * sizeof(int32_t));
+
+    for (i = 0; i < n; i += MAILPING_VECTOR) {
+        memset(place, 0, sizeof(place));
+
+        for (k = 0; k < n; k++) {
+            place[0] += keys[k] > keys[i];
+            place[1] += keys[k] > keys[i + 1];
+            place[2] += keys[k] > keys[i + 2];
+            place[3] += keys[k] > keys[i + 3];
+        }
+
+        for (k = 0; k < MAILPING_VECTOR && i + k < n; k++) {
+            j->counted[place[k]] = mailping_key_rule(keys[i + k]);
+        }
+    }
+
+    j->ncounted = n;
 }
 
 
@@ -426,25 +451,37 @@ size_t
 mailping_classify_reasons(const mailping_rules_t *rs,
     const mailping_judgement_t *j, uint8_t dst[MAILPING_REASONS_MAX])
 {
-    size_t          len;
-    unsigned        i;
-    mailping_str_t  name;
+    size_t                    len, size;
+    unsigned                  i;
+    const uint8_t            *text;
+    const mailping_reason_t  *reason;
 
     len = 0;
 
     for (i = 0; i < j->ncounted; i++) {
-        name = rs->rule[j->counted[i]].name;
+        reason = &rs->reason[j->counted[i]];
 
-        if (len + (len != 0) + name.len > MAILPING_REASONS_MAX) {
+        /* no comma before the first */
+
+        text = rs->reasons + reason->text + (i == 0);
+        size = reason->len - (size_t) (i == 0);
+
+        if (len + size > MAILPING_REASONS_MAX) {
             break;
         }
 
-        if (len != 0) {
-            dst[len++] = ',';
+        /* a copy of constant size is a few instructions, another is a call */
+
+        if (size <= MAILPING_REASON_COPY
+            && len + MAILPING_REASON_COPY <= MAILPING_REASONS_MAX)
+        {
+            memcpy(dst + len, text, MAILPING_REASON_COPY);
+
+        } else {
+            memcpy(dst + len, text, size);
         }
 
-        memcpy(dst + len, name.data, name.len);
-        len += name.len;
+        len += size;
     }
 
     return len;

@@ -35,9 +35,11 @@ static int mailping_ruleset_automaton(mailping_rules_t *rs,
     mailping_rules_error_t *err);
 static void mailping_ruleset_kinds(mailping_rules_t *rs);
 static int mailping_ruleset_headers(mailping_rules_t *rs);
+static int mailping_ruleset_reasons(mailping_rules_t *rs);
 static int mailping_ruleset_tests(mailping_rules_t *rs);
 static int mailping_ruleset_index(mailping_rules_t *rs);
-static int mailping_ruleset_keys(mailping_rules_t *rs);
+static int mailping_ruleset_ranks(mailping_rules_t *rs);
+static int mailping_ruleset_compare_keys(const void *one, const void *two);
 static void mailping_ruleset_anchors(mailping_rules_t *rs,
     const uint32_t *uses);
 static void mailping_ruleset_candidate(const mailping_rules_t *rs, unsigned i,
@@ -104,7 +106,10 @@ mailping_rules_destroy(mailping_rules_t *rs)
     free(rs->header);
     free(rs->item);
     free(rs->test);
-    free(rs->keys);
+    free(rs->ranks);
+    free(rs->key);
+    free(rs->reasons);
+    free(rs->reason);
     free(rs->anchored);
     free(rs->headers);
     free(rs);
@@ -574,9 +579,10 @@ mailping_rules_compile(mailping_rules_t *rs, mailping_rules_error_t *err)
 
     if (mailping_networks_compile(rs->networks) != MAILPING_OK
         || mailping_ruleset_tests(rs) != MAILPING_OK
-        || mailping_ruleset_keys(rs) != MAILPING_OK
+        || mailping_ruleset_ranks(rs) != MAILPING_OK
         || mailping_ruleset_index(rs) != MAILPING_OK
         || mailping_ruleset_headers(rs) != MAILPING_OK
+        || mailping_ruleset_reasons(rs) != MAILPING_OK
         || EVP_DigestFinal_ex(rs->digest, sum, NULL) != 1)
     {
         return mailping_ruleset_no_memory(err);
@@ -715,6 +721,52 @@ mailping_ruleset_headers(mailping_rules_t *rs)
 }
 
 
+/* The names side by side, as they are joined: many rules may count. */
+
+static int
+mailping_ruleset_reasons(mailping_rules_t *rs)
+{
+    size_t                  size;
+    uint32_t                n;
+    unsigned                i;
+    mailping_reason_t      *reason;
+    const mailping_rule_t  *rule;
+
+    /* what is copied at once may end behind the last name */
+
+    size = MAILPING_REASON_COPY;
+
+    for (i = 0; i < rs->nrules; i++) {
+        size += 1 + rs->rule[i].name.len;
+    }
+
+    rs->reason = calloc(rs->nrules + 1, sizeof(mailping_reason_t));
+    rs->reasons = calloc(size, 1);
+
+    if (rs->reason == NULL || rs->reasons == NULL) {
+        return MAILPING_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < rs->nrules; i++) {
+        rule = &rs->rule[i];
+        reason = &rs->reason[i];
+
+        reason->text = n;
+        reason->len = (uint16_t) (1 + rule->name.len);
+        reason->provider = rule->provider.len != 0;
+
+        rs->reasons[n] = ',';
+        memcpy(&rs->reasons[n + 1], rule->name.data, rule->name.len);
+
+        n += reason->len;
+    }
+
+    return MAILPING_OK;
+}
+
+
 static int
 mailping_ruleset_tests(mailping_rules_t *rs)
 {
@@ -767,15 +819,21 @@ mailping_ruleset_tests(mailping_rules_t *rs)
 
 
 static int
-mailping_ruleset_keys(mailping_rules_t *rs)
+mailping_ruleset_ranks(mailping_rules_t *rs)
 {
+    int32_t                 key, *found;
+    uint32_t                n;
     unsigned                i, class;
     const mailping_rule_t  *rule;
 
-    rs->keys = calloc(rs->nrules + 1, sizeof(mailping_keys_t));
-    if (rs->keys == NULL) {
+    rs->ranks = calloc(rs->nrules + 1, sizeof(mailping_ranks_t));
+    rs->key = calloc(rs->nrules * MAILPING_CLASSES + 1, sizeof(int32_t));
+
+    if (rs->ranks == NULL || rs->key == NULL) {
         return MAILPING_ERROR;
     }
+
+    n = 1;
 
     for (i = 0; i < rs->nrules; i++) {
         rule = &rs->rule[i];
@@ -783,12 +841,42 @@ mailping_ruleset_keys(mailping_rules_t *rs)
         for (class = 0; class < MAILPING_CLASSES; class++) {
 
             if (rule->classes & 1 << class) {
-                rs->keys[i].key[class] = mailping_key(rule->weight[class], i);
+                rs->key[n++] = mailping_key(rule->weight[class], i);
+            }
+        }
+    }
+
+    /* the first is the least: no key is negative */
+
+    qsort(rs->key, n, sizeof(int32_t), mailping_ruleset_compare_keys);
+
+    for (i = 0; i < rs->nrules; i++) {
+        rule = &rs->rule[i];
+
+        for (class = 0; class < MAILPING_CLASSES; class++) {
+
+            if (rule->classes & 1 << class) {
+                key = mailping_key(rule->weight[class], i);
+                found = bsearch(&key, rs->key, n, sizeof(int32_t),
+                                mailping_ruleset_compare_keys);
+                rs->ranks[i].rank[class] = (uint16_t) (found - rs->key);
             }
         }
     }
 
     return MAILPING_OK;
+}
+
+
+static int
+mailping_ruleset_compare_keys(const void *one, const void *two)
+{
+    const int32_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    return *a < *b ? -1 : *a > *b;
 }
 
 
@@ -978,8 +1066,8 @@ mailping_ruleset_outweigh(const mailping_rules_t *rs, unsigned i,
         heavier = 0;
 
         for (class = 0; class < MAILPING_CLASSES; class++) {
-            heavier |= (unsigned) (rs->keys[other].key[class]
-                                   > rs->keys[i].key[class]) << class;
+            heavier |= (unsigned) (rs->ranks[other].rank[class]
+                                   > rs->ranks[i].rank[class]) << class;
         }
 
         if ((heavier & classes) && mailping_ruleset_implied(rs, other, i)) {

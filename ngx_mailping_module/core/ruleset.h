@@ -24,7 +24,11 @@
 #define MAILPING_RULES_MAX      8192
 #define MAILPING_WEIGHT_MAX     30
 
-#define MAILPING_KEYS           8
+/* so much of a name is copied at once; few are longer */
+
+#define MAILPING_REASON_COPY    32
+
+#define MAILPING_RANKS          8
 
 /* the widest distance of two classes: all groups and the prior */
 
@@ -97,12 +101,22 @@ typedef struct {
 /*
  * A rule as it counts.  A key orders what rules say of a class: the heavier
  * goes first, then the earlier; 0 is nothing, and the lowest bit the weight's
- * sign.  There are more keys than classes so that they fill whole vectors.
+ * sign.  A rank is a key's place among all keys, and 0 if there is none.  There
+ * are more ranks than classes so that they fill a whole vector.
  */
 
 typedef struct {
-    int32_t               key[MAILPING_KEYS];
-} mailping_keys_t;
+    uint16_t              rank[MAILPING_RANKS];
+} mailping_ranks_t;
+
+
+/* a rule as it is written when it counts */
+
+typedef struct {
+    uint32_t              text;        /* "," and name, in rs->reasons */
+    uint16_t              len;
+    uint16_t              provider;    /* whether it names one */
+} mailping_reason_t;
 
 
 typedef enum {
@@ -208,7 +222,10 @@ struct mailping_rules_s {
 
     unsigned              nwords;      /* of facts that are in use */
     mailping_test_t      *test;
-    mailping_keys_t      *keys;        /* of each rule */
+    mailping_ranks_t     *ranks;       /* of each rule */
+    int32_t              *key;         /* of each rank */
+    mailping_reason_t    *reason;      /* of each rule */
+    uint8_t              *reasons;     /* "," and name, of all rules */
     mailping_candidate_t *anchored;    /* rules by anchor, then the others */
     uint32_t             *headers;     /* by hash: their numbers + 1 */
     uint32_t              mheaders;    /* mask of the hash */

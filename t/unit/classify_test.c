@@ -39,6 +39,7 @@ static void test_thresholds(void);
 static void test_unknown(void);
 static void test_sets(void);
 static void test_reasons(void);
+static void test_reasons_room(void);
 static void test_index(void);
 static void test_many(void);
 static void test_idle(void);
@@ -55,6 +56,7 @@ main(void)
     test_unknown();
     test_sets();
     test_reasons();
+    test_reasons_room();
     test_index();
     test_many();
     test_idle();
@@ -345,6 +347,71 @@ test_reasons(void)
     len = mailping_classify_reasons(rs, &j, text);
     is_int(len, 3 * 64 + 2, "whole names only");
     is_int(text[len - 1], '3', "to the third");
+}
+
+
+/*
+ * Names of all lengths, up to the last byte of the room and not beyond: they
+ * are copied in one piece of constant size where it fits, else exactly.
+ */
+
+static void
+test_reasons_room(void)
+{
+    char      rules[4096], name[80], expected[MAILPING_REASONS_MAX + 1];
+    size_t    len, size;
+    uint8_t   text[MAILPING_REASONS_MAX + 64];
+    unsigned  round, i, k, over, wrong, full;
+
+    static const char *const  groups[] = {
+        "agent", "network", "headers", "time", "history"
+    };
+
+    over = 0;
+    wrong = 0;
+    full = 0;
+
+    for (round = 0; round < 1000; round++) {
+        len = 0;
+        expected[0] = '\0';
+        size = (size_t) sprintf(rules, "agent a \"a\"\n");
+
+        for (i = 0; i < MAILPING_COUNTED_MAX; i++) {
+            k = 3 + random_below(round % 2 ? 62 : 20);
+            sprintf(name, "a%0*u", (int) k - 1, i);
+
+            size += (size_t) sprintf(rules + size, "rule %s %s - %s+%u "
+                                     "agent:a\n", name, groups[i % 5],
+                                     mailping_class_name(i / 5), 30 - i);
+
+            /* the first that does not fit ends it */
+
+            if (len + k + (i != 0) <= MAILPING_REASONS_MAX) {
+                len += (size_t) sprintf(expected + len, "%s%s",
+                                        i != 0 ? "," : "", name);
+
+            } else {
+                break;
+            }
+        }
+
+        use(rules);
+        judge("a");
+
+        memset(text, '#', sizeof(text));
+        size = mailping_classify_reasons(rs, &j, text);
+
+        wrong += size != len || memcmp(text, expected, len) != 0;
+        full += size == MAILPING_REASONS_MAX;
+
+        for (i = MAILPING_REASONS_MAX; i < sizeof(text); i++) {
+            over += text[i] != '#';
+        }
+    }
+
+    is_int(wrong, 0, "names as they are");
+    is_int(over, 0, "nothing is written beyond the room");
+    ok(full > 0, "which is full at times");
 }
 
 
