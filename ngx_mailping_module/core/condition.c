@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "condition.h"
+#include "history.h"
 #include "token.h"
 
 
@@ -223,10 +224,30 @@ mailping_condition_threshold(mailping_str_t text, const uint8_t *p,
     mailping_condition_t *c)
 {
     size_t          n;
+    uint64_t        max;
     unsigned        less;
+    const char     *expected;
     const uint8_t  *last, *number;
 
     last = text.data + text.len;
+
+    switch (c->kind) {
+
+    case MAILPING_FACT_FARM:
+    case MAILPING_FACT_AGENTS:
+        max = MAILPING_FARM_MAX;
+        expected = "number from 1 to 3";
+        break;
+
+    case MAILPING_FACT_QUICK:
+        max = 100;
+        expected = "percentage from 1 to 100";
+        break;
+
+    default:
+        max = MAILPING_NUMBER_MAX;
+        expected = "number from 1 to 1000000000";
+    }
 
     if (p < last && *p == '<') {
         less = 1;
@@ -252,9 +273,8 @@ mailping_condition_threshold(mailping_str_t text, const uint8_t *p,
     n = mailping_condition_number(p, last, &c->value);
     p += n;
 
-    if (n == 0 || c->value == 0) {
-        return mailping_condition_error(c, text, number,
-                                        "number from 1 to 1000000000");
+    if (n == 0 || c->value == 0 || c->value > max) {
+        return mailping_condition_error(c, text, number, expected);
     }
 
     if (c->kind == MAILPING_FACT_AGE) {
@@ -273,8 +293,7 @@ mailping_condition_threshold(mailping_str_t text, const uint8_t *p,
     }
 
     if (p != last) {
-        return mailping_condition_error(c, text, number,
-                                        "number from 1 to 1000000000");
+        return mailping_condition_error(c, text, number, expected);
     }
 
     return MAILPING_OK;

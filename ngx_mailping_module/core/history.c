@@ -28,7 +28,6 @@
 #define MAILPING_SEEN_MAX    ((1 << MAILPING_SEEN_BITS) - 1)
 
 #define MAILPING_HOUR        3600          /* s */
-#define MAILPING_FARM_PRINTS 3
 #define MAILPING_FARM_BITS   13            /* of a print */
 #define MAILPING_FARM_START  25            /* a year of seconds */
 #define MAILPING_FARM_SECONDS  ((1 << MAILPING_FARM_START) - 1)
@@ -413,7 +412,7 @@ mailping_history_farm(uint64_t *farm, uint64_t hash, uint64_t now)
             next = now;
         }
 
-        for (n = 0; n < MAILPING_FARM_PRINTS; n++) {
+        for (n = 0; n < MAILPING_FARM_MAX; n++) {
             shift = MAILPING_FARM_START + n * MAILPING_FARM_BITS;
             found = (uint32_t) (next >> shift) & MAILPING_FARM_PRINT;
 
@@ -429,7 +428,7 @@ mailping_history_farm(uint64_t *farm, uint64_t hash, uint64_t now)
 
     } while (next != word && !mailping_swap(farm, &word, next));
 
-    n = MAILPING_FARM_PRINTS;
+    n = MAILPING_FARM_MAX;
 
     while (next >> (MAILPING_FARM_START + (n - 1) * MAILPING_FARM_BITS) == 0) {
         n--;

@@ -28,6 +28,7 @@
 #define MAILPING_QUICK_READERS   40            /* percent: all are quick */
 
 #define MAILPING_HOUR_MAX        255
+#define MAILPING_FARM_MAX        3             /* networks, agents: or more */
 
 
 typedef struct mailping_history_s  mailping_history_t;
