@@ -9,8 +9,9 @@
 
 
 /*
- * What a rule set is made of.  rules.c and sets.c fill it, ruleset.c keeps and
- * compiles it, facts.c and classify.c read it; all others see rules.h only.
+ * What a rule set is made of.  rules.c and sets.c fill it, ruleset.c keeps it,
+ * ruleset_compile.c compiles it, facts.c and classify.c read it; all others see
+ * rules.h only.
  */
 
 #include <openssl/evp.h>
