@@ -45,6 +45,19 @@ ngx_mailping_str(ngx_str_t s)
 }
 
 
+/* Unix ms, as nginx last looked at the clock */
+
+static ngx_inline uint64_t
+ngx_mailping_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}
+
+
 /* configuration */
 
 typedef struct {

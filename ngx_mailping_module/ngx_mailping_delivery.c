@@ -310,7 +310,7 @@ ngx_mailping_delivery_received(void *data, u_char *p, size_t n)
     }
 
     if (mailping_producer_receive(d->producer, p, n, ngx_current_msec,
-                                  ngx_mailping_delivery_time())
+                                  ngx_mailping_now())
         != MAILPING_OK)
     {
         ngx_mailping_connection_close(&d->connection);
@@ -462,7 +462,7 @@ ngx_mailping_delivery_run(ngx_mailping_delivery_t *d)
 
         if (out.len == 0) {
             wait = mailping_producer_work(d->producer, ngx_current_msec,
-                                          ngx_mailping_delivery_time());
+                                          ngx_mailping_now());
             if (wait != 0) {
                 break;
             }
@@ -681,17 +681,6 @@ ngx_mailping_delivery_password(ngx_mailping_delivery_t *d)
 
     ngx_explicit_memzero(line.data, line.len);
     ngx_destroy_pool(pool);
-}
-
-
-uint64_t
-ngx_mailping_delivery_time(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
 }
 
 

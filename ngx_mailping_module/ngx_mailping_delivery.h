@@ -64,9 +64,6 @@ struct ngx_mailping_delivery_s {
 
 /* ngx_mailping_delivery.c */
 
-/* Unix milliseconds. */
-uint64_t ngx_mailping_delivery_time(void);
-
 /* How many opens of all rings are not delivered. */
 uint64_t ngx_mailping_delivery_backlog(ngx_mailping_delivery_t *d);
 

@@ -112,7 +112,6 @@ ngx_mailping_open(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf)
 {
     uint64_t                   now;
     ngx_uint_t                 mode;
-    ngx_time_t                *tp;
     ngx_mailping_ctx_t        *ctx;
     ngx_mailping_main_conf_t  *mmcf;
 
@@ -135,8 +134,7 @@ ngx_mailping_open(ngx_http_request_t *r, ngx_mailping_loc_conf_t *mlcf)
     }
 
     mmcf = ngx_mailping_worker->conf;
-    tp = ngx_timeofday();
-    now = (uint64_t) tp->sec * 1000 + tp->msec;
+    now = ngx_mailping_now();
 
     ctx->event.privacy = mode;
 

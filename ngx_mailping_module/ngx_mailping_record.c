@@ -137,7 +137,6 @@ ngx_mailping_record_collapsed(ngx_mailping_worker_t *worker, ngx_msec_t age)
 {
     size_t              slot, len;
     uint64_t            count, now;
-    ngx_time_t         *tp;
     mailping_str_t      payload;
     mailping_ring_t    *ring;
     mailping_event_t    e;
@@ -146,8 +145,7 @@ ngx_mailping_record_collapsed(ngx_mailping_worker_t *worker, ngx_msec_t age)
     static uint8_t  first[MAILPING_COLLAPSE_PAYLOAD];
     static uint8_t  buf[MAILPING_EVENT_PAYLOAD_MAX];
 
-    tp = ngx_timeofday();
-    now = (uint64_t) tp->sec * 1000 + tp->msec;
+    now = ngx_mailping_now();
     slot = 0;
 
     while (mailping_collapse_take(worker->collapse, &slot, now, age, first,

@@ -36,7 +36,7 @@ ngx_mailping_delivery_state(ngx_mailping_delivery_t *d,
                    ngx_mailping_delivery_states[state]);
 
     d->state = state;
-    d->since = ngx_mailping_delivery_time();
+    d->since = ngx_mailping_now();
 }
 
 
@@ -184,7 +184,7 @@ ngx_mailping_delivery_trouble(ngx_mailping_delivery_t *d,
 
     *p = '\0';
 
-    d->error_time = ngx_mailping_delivery_time();
+    d->error_time = ngx_mailping_now();
 
     if (d->trouble & ((ngx_uint_t) 1 << class)) {
         return;

@@ -582,13 +582,10 @@ ngx_mailping_spool_write_loss(ngx_mailping_spool_t *spool)
 {
     u_char              payload[MAILPING_EVENT_PAYLOAD_MAX];
     ngx_int_t           rc;
-    ngx_time_t         *tp;
     mailping_ring_t    *ring;
     mailping_record_t   record;
 
-    tp = ngx_timeofday();
-
-    spool->loss.time = (uint64_t) tp->sec * 1000 + tp->msec;
+    spool->loss.time = ngx_mailping_now();
 
     ngx_memzero(&record, sizeof(mailping_record_t));
 

@@ -81,7 +81,6 @@ ngx_mailping_status_handler(ngx_http_request_t *r)
 {
     ngx_buf_t                *b;
     ngx_chain_t               out;
-    ngx_time_t               *tp;
     ngx_mailping_status_t     st;
     ngx_mailping_loc_conf_t  *mlcf;
 
@@ -113,12 +112,10 @@ ngx_mailping_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    tp = ngx_timeofday();
-
     st.pos = b->pos;
     st.last = b->end;
     st.zone = ngx_mailping_worker->zone;
-    st.now = (uint64_t) tp->sec * 1000 + tp->msec;
+    st.now = ngx_mailping_now();
 
     if (ngx_mailping_status_body(&st) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

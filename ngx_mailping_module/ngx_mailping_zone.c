@@ -53,7 +53,6 @@ struct ngx_mailping_zone_s {
 
 
 static ngx_int_t ngx_mailping_zone_init(ngx_shm_zone_t *shm_zone, void *data);
-static uint64_t ngx_mailping_zone_now(void);
 static ngx_uint_t ngx_mailping_zone_claim(ngx_mailping_zone_ring_t *zr,
     ngx_mailping_zone_slot_e kind, const uint8_t uuid[16]);
 static ngx_uint_t ngx_mailping_zone_fits(ngx_mailping_zone_ring_t *zr,
@@ -106,7 +105,7 @@ ngx_mailping_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    zone->since = ngx_mailping_zone_now();
+    zone->since = ngx_mailping_now();
 
     /* whole pages, as the slab gives them */
 
@@ -341,15 +340,4 @@ ngx_mailping_zone_hash(const u_char *data, size_t len)
 
     return (uint64_t) ngx_murmur_hash2((u_char *) data, len) << 32
            | mailping_crc32c(0, data, len);
-}
-
-
-static uint64_t
-ngx_mailping_zone_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
 }
