@@ -118,7 +118,8 @@ sub judge_build {
     flock($lock, LOCK_EX);
 
     my @parts = qw(builtin classify condition facts mask networks parser
-                   patterns published rules ruleset sets token);
+                   patterns published rules ruleset
+                   ruleset_compile sets token);
     my @sources = ('t/accuracy/judge_corpus.c',
                    map { "ngx_mailping_module/core/$_.c" } @parts);
 

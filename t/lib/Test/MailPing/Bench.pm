@@ -59,7 +59,8 @@ sub bench_build {
     my @sources = ("$repo/t/bench/classify.c");
 
     for my $name (qw(builtin classify condition facts mask networks parser
-                     patterns published rules ruleset sets token))
+                     patterns published rules ruleset
+                     ruleset_compile sets token))
     {
         my $path = "$repo/ngx_mailping_module/core/$name.c";
 
