@@ -90,7 +90,7 @@ cmp_ok($slow->{whole}[1], '>', 3000, 'the control: a slow look-up is found');
 $slow = measure(bench_build(sub {
     my ($name, $text) = @_;
 
-    if ($name eq 'ruleset') {
+    if ($name eq 'ruleset_compile') {
         $text =~ s/^mailping_ruleset_idle\(.*?^\{\n(.*?;\n)\n\K
                   /    if (rs->nrules != 0) { return 0; }\n\n/msx;
     }
